@@ -1,0 +1,28 @@
+//! The domain: what a user, a group, a datacenter, a key, a session is; which input is valid; who may do what.
+//!
+//! No HTTP, no LDAP, no I/O: callers pass the time and the random bytes in. What is written where in the directory is
+//! `directory`'s business; status codes and JSON envelopes are `api`'s.
+
+pub(crate) mod datacenter;
+pub(crate) mod error;
+pub(crate) mod group;
+pub(crate) mod password;
+pub(crate) mod profile;
+pub(crate) mod secrets;
+pub(crate) mod session;
+pub(crate) mod time;
+pub(crate) mod user;
+
+pub(crate) use datacenter::{Access, Datacenter, DatacenterChange, NewDatacenter};
+pub(crate) use error::StoreError;
+pub(crate) use group::{Group, GroupChange, NewGroup, Permission};
+pub(crate) use session::{NewSession, Session};
+pub(crate) use time::Timestamp;
+pub(crate) use user::{EntryId, NewSshKey, NewUser, SshKey, User, UserChange};
+
+/// The user that owns what nobody else owns: number 1, made with the directory, protected (contract 3.4, 3.5).
+pub(crate) const FIRST_ADMIN: u64 = 1;
+/// The hidden user of the original; answers as if it did not exist, and its name is taken.
+pub(crate) const SYSTEM_USER: &str = "_system";
+/// The datacenter that always exists and is public.
+pub(crate) const MAIN_DC: &str = "main";

@@ -1,0 +1,178 @@
+//! Users: the account, its keys and the one place that says whether it may be used now.
+
+use std::fmt;
+
+use super::profile::Profile;
+use super::secrets::SealedKey;
+use super::time::Timestamp;
+use crate::name::{DcName, GroupName, KeyTitle, UserName};
+use crate::sshkey::{Options, PublicKey};
+
+/// LDAP `entryUUID` (RFC 4530): the identity of an entry, never reused, unlike its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct EntryId(pub(crate) [u8; 16]);
+
+impl EntryId {
+    /// Parses the textual form of RFC 4122 (36 characters).
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 36 || [8, 13, 18, 23].iter().any(|&i| bytes[i] != b'-') {
+            return None;
+        }
+        let mut out = [0_u8; 16];
+        let mut digits = bytes.iter().enumerate().filter(|(i, _)| ![8, 13, 18, 23].contains(i)).map(|(_, b)| *b);
+        for byte in &mut out {
+            let high = (digits.next()? as char).to_digit(16)?;
+            let low = (digits.next()? as char).to_digit(16)?;
+            *byte = u8::try_from(high * 16 + low).ok()?;
+        }
+        Some(Self(out))
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            if [4, 6, 8, 10].contains(&i) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Changes whenever the user's password does, whoever changed it: a keyed hash over the stored values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PasswordEpoch(pub(crate) [u8; 16]);
+
+/// A user as the directory holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct User {
+    pub(crate) id: EntryId,
+    pub(crate) name: UserName,
+    /// The number in task ids; 0 where an LDAP tool made the entry.
+    pub(crate) number: u64,
+    pub(crate) created: Timestamp,
+    /// `""` without `mail`, the smallest of several.
+    pub(crate) email: Box<str>,
+    pub(crate) first_name: Box<str>,
+    pub(crate) last_name: Box<str>,
+    /// `usherActive`, TRUE where absent.
+    pub(crate) enabled: bool,
+    /// An administrator's lock in the directory's own terms: `pwdAccountLockedTime: 000001010000Z`, `nsAccountLock: TRUE`.
+    pub(crate) locked: bool,
+    /// When the account ends: the earlier of `shadowExpire` and `pwdEndTime`.
+    pub(crate) expires: Option<Timestamp>,
+    pub(crate) super_admin: bool,
+    pub(crate) api_access: bool,
+    pub(crate) dc_bound: Option<DcName>,
+    pub(crate) profile: Profile,
+    /// Sorted by title; titles and fingerprints are unique.
+    pub(crate) ssh_keys: Vec<SshKey>,
+    pub(crate) api_key: Option<SealedKey>,
+    /// Keyed hash of the API key, for look-up.
+    pub(crate) api_key_hash: Option<[u8; 32]>,
+    pub(crate) callback_key: Option<SealedKey>,
+    pub(crate) password_epoch: PasswordEpoch,
+    /// The stored password hash is weaker than what is configured, so the next login renews it.
+    pub(crate) password_weak: bool,
+    /// What was found in the entry and skipped, in words for an administrator.
+    pub(crate) warnings: Vec<Box<str>>,
+}
+
+impl User {
+    /// `is_active` of the API (decision 26): neither disabled here nor locked by an administrator.
+    pub(crate) fn is_active(&self) -> bool {
+        self.enabled && !self.locked
+    }
+
+    /// Whether the account may be used for anything at `now`: login, API keys, tokens, SSH. The one function that says so.
+    pub(crate) fn usable_at(&self, now: Timestamp) -> bool {
+        self.is_active() && self.expires.is_none_or(|end| now < end)
+    }
+}
+
+/// One SSH key of a user.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SshKey {
+    pub(crate) title: KeyTitle,
+    pub(crate) public: PublicKey,
+    /// When it was added through usher.
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) expires: Option<Timestamp>,
+    pub(crate) options: Options,
+}
+
+/// A user to be created. The number, both keys and the time are the store's to add.
+#[derive(Clone, Debug)]
+pub(crate) struct NewUser {
+    pub(crate) name: UserName,
+    pub(crate) email: String,
+    pub(crate) first_name: String,
+    pub(crate) last_name: String,
+    /// A value for `userPassword`: a PHC string with its scheme, never the password.
+    pub(crate) password_hash: String,
+    pub(crate) is_active: bool,
+    pub(crate) super_admin: bool,
+    pub(crate) api_access: bool,
+    pub(crate) dc_bound: Option<DcName>,
+    pub(crate) groups: Vec<GroupName>,
+}
+
+/// Changes of a user; `None` leaves a value as it is, so that writers of different fields do not meet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UserChange {
+    pub(crate) email: Option<String>,
+    pub(crate) first_name: Option<String>,
+    pub(crate) last_name: Option<String>,
+    /// As in [`NewUser`].
+    pub(crate) password_hash: Option<String>,
+    /// `true` removes an administrator's lock too (decision 26).
+    pub(crate) is_active: Option<bool>,
+    pub(crate) super_admin: Option<bool>,
+    pub(crate) api_access: Option<bool>,
+    pub(crate) dc_bound: Option<Option<DcName>>,
+    /// Groups to join and to leave: a difference, so that parallel changes all hold.
+    pub(crate) join: Vec<GroupName>,
+    pub(crate) leave: Vec<GroupName>,
+    /// Profile fields; `None` as value removes it, so that the default shows.
+    pub(crate) profile: Vec<(super::profile::Field, Option<String>)>,
+    /// New random keys.
+    pub(crate) new_api_key: bool,
+    pub(crate) new_callback_key: bool,
+}
+
+/// An SSH key to be added.
+#[derive(Clone, Debug)]
+pub(crate) struct NewSshKey {
+    pub(crate) title: KeyTitle,
+    pub(crate) public: PublicKey,
+    pub(crate) expires: Option<Timestamp>,
+    pub(crate) options: Options,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entry_ids_round_trip_and_refuse_other_texts() {
+        let text = "0aec5ab2-7c85-103f-8d11-7b6f5f0a1b2c";
+        assert_eq!(EntryId::parse(text).map(|id| id.to_string()).as_deref(), Some(text));
+        for bad in [
+            "",
+            "0aec5ab27c85103f8d117b6f5f0a1b2c",
+            "0aec5ab2-7c85-103f-8d11-7b6f5f0a1b2g",
+            "0aec5ab2-7c85-103f-8d11-7b6f5f0a1bé",
+        ] {
+            assert_eq!(EntryId::parse(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+fn main() -> std::process::ExitCode {
+    usher::authorized_keys_main()
+}

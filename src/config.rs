@@ -1,0 +1,227 @@
+//! The configuration file `usherd.toml`: types, defaults, loading. Plain data; nobody's behaviour.
+//!
+//! One TOML file, kebab-case keys, unknown keys refused. Environment `USHER__SECTION__KEY` and `--set section.key=value`
+//! override it, in this order. Secrets are never values here, only paths of files.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) directory: Directory,
+    #[serde(default)]
+    pub(crate) http: Http,
+    #[serde(default)]
+    pub(crate) lookup: Lookup,
+    #[serde(default)]
+    pub(crate) secrets: Secrets,
+    #[serde(default)]
+    pub(crate) throttle: Throttle,
+    #[serde(default)]
+    pub(crate) passwords: Passwords,
+    #[serde(default)]
+    pub(crate) keys: Keys,
+    #[serde(default)]
+    pub(crate) profile: Profile,
+    #[serde(default)]
+    pub(crate) sessions: Sessions,
+    #[serde(default)]
+    pub(crate) audit: Audit,
+}
+
+/// `[directory]`: where the entries are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Directory {
+    /// LDAP URLs in order of preference: `ldapi://%2Fpath`, `ldaps://host`, `ldap://host`.
+    pub(crate) urls: Vec<String>,
+    pub(crate) base_dn: String,
+    /// Absent on ldapi: SASL EXTERNAL.
+    pub(crate) bind_dn: Option<String>,
+    pub(crate) bind_password_file: Option<PathBuf>,
+    /// Ask for TLS on `ldap://` URLs (StartTLS) before anything else is sent.
+    #[serde(default)]
+    pub(crate) start_tls: bool,
+    /// Longest wait for a connection, in milliseconds.
+    #[serde(default = "default_connect_timeout")]
+    pub(crate) connect_timeout_ms: u64,
+    /// Longest wait for one operation, in milliseconds.
+    #[serde(default = "default_operation_timeout")]
+    pub(crate) operation_timeout_ms: u64,
+}
+
+fn default_connect_timeout() -> u64 {
+    1_000
+}
+
+fn default_operation_timeout() -> u64 {
+    5_000
+}
+
+/// `[http]`: the API's listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Http {
+    pub(crate) listen: SocketAddr,
+    /// Largest request body, in bytes.
+    pub(crate) max_body: usize,
+    /// Most connections at a time; further ones wait.
+    pub(crate) max_connections: usize,
+    /// Addresses of proxies whose `X-Forwarded-For` counts.
+    pub(crate) trusted_proxies: Vec<std::net::IpAddr>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            max_body: 1 << 20,
+            max_connections: 4096,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// `[lookup]`: the socket that sshd's helper asks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Lookup {
+    pub(crate) socket: PathBuf,
+}
+
+impl Default for Lookup {
+    fn default() -> Self {
+        Self { socket: PathBuf::from("/run/usher/keys.sock") }
+    }
+}
+
+/// `[secrets]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Secrets {
+    /// 32 random bytes as 64 hex digits, readable by the daemon alone; shared by all daemons of one directory.
+    pub(crate) key_file: PathBuf,
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self { key_file: PathBuf::from("/etc/usher/key") }
+    }
+}
+
+/// `[throttle]`: requests a minute; 0 means no limit (contract section 0, decision 14).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Throttle {
+    /// Login attempts from one address.
+    pub(crate) logins_per_minute: u32,
+    /// Wrong keys and wrong tokens from one address.
+    pub(crate) bad_credentials_per_minute: u32,
+    /// Failed passwords for one user name.
+    pub(crate) bad_passwords_per_minute: u32,
+    /// Authenticated requests of one user.
+    pub(crate) requests_per_minute: u32,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self {
+            logins_per_minute: 30,
+            bad_credentials_per_minute: 30,
+            bad_passwords_per_minute: 10,
+            requests_per_minute: 0,
+        }
+    }
+}
+
+/// `[passwords]`: the cost of new Argon2id hashes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Passwords {
+    pub(crate) memory_kib: u32,
+    pub(crate) passes: u32,
+    pub(crate) lanes: u32,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self { memory_kib: 19_456, passes: 2, lanes: 1 }
+    }
+}
+
+/// `[keys]`: what SSH keys are accepted and handed out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Keys {
+    /// Most keys of one user.
+    pub(crate) limit: usize,
+    pub(crate) min_rsa_bits: u32,
+    /// Allowed key types, by their OpenSSH names.
+    pub(crate) types: Vec<String>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        let types = [
+            "ssh-ed25519",
+            "sk-ssh-ed25519@openssh.com",
+            "ecdsa-sha2-nistp256",
+            "ecdsa-sha2-nistp384",
+            "ecdsa-sha2-nistp521",
+            "sk-ecdsa-sha2-nistp256@openssh.com",
+            "ssh-rsa",
+        ];
+        Self { limit: 10, min_rsa_bits: 2048, types: types.map(str::to_owned).to_vec() }
+    }
+}
+
+/// `[profile]`: choices and defaults of profiles (contract 3.7, decision 16).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Profile {
+    pub(crate) languages: Vec<String>,
+    pub(crate) currencies: Vec<String>,
+    pub(crate) default_language: String,
+    pub(crate) default_timezone: String,
+    pub(crate) default_currency: String,
+    pub(crate) default_country: String,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self {
+            languages: vec!["en".to_owned(), "sk".to_owned()],
+            currencies: vec!["EUR".to_owned()],
+            default_language: "en".to_owned(),
+            default_timezone: "Europe/Bratislava".to_owned(),
+            default_currency: "EUR".to_owned(),
+            default_country: "SK".to_owned(),
+        }
+    }
+}
+
+/// `[sessions]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Sessions {
+    /// How long a token lives after the login, in seconds.
+    pub(crate) lifetime_seconds: u32,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { lifetime_seconds: 3600 }
+    }
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Audit {
+    /// JSON lines; absent: no file is written.
+    pub(crate) file: Option<PathBuf>,
+}

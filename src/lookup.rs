@@ -1,0 +1,1 @@
+//! The question and the answer between sshd's helper and the daemon.
