@@ -1,0 +1,5 @@
+//! The HTTP API and its clients, against a real `usherd dev`.
+
+#[cfg(test)]
+#[path = "../support/mod.rs"]
+mod support;

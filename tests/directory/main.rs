@@ -1,0 +1,5 @@
+//! The managed slapd, the schema, the replica and writes, against a real `usherd dev`.
+
+#[cfg(test)]
+#[path = "../support/mod.rs"]
+mod support;
