@@ -1,5 +1,7 @@
 //! The HTTP API and its clients, against a real `usherd dev`.
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 #[path = "../support/mod.rs"]
 mod support;
