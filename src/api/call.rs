@@ -1,0 +1,200 @@
+//! What a handler gets: who calls, what for, with which parameters. No decisions.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper::Method;
+use serde_json::{Map, Value};
+
+use super::{ApiError, App};
+use crate::accounts::{Datacenter, Session, Timestamp, User};
+use crate::name::UserName;
+
+/// How the caller showed who they are.
+#[derive(Clone, Debug)]
+pub(crate) enum Credential {
+    /// `ES-API-KEY`. Not good for `/apikeys` (contract 2.4).
+    ApiKey,
+    /// `Authorization: Token`.
+    Token(Session),
+}
+
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// As the replica showed it when the request was authenticated.
+    pub(crate) user: Arc<User>,
+    pub(crate) credential: Credential,
+}
+
+impl Caller {
+    /// ProfileOwner: the path names the caller, in whatever case (contract 3.0).
+    pub(crate) fn is(&self, name: &UserName) -> bool {
+        self.user.name == *name
+    }
+
+    pub(crate) fn is_super_admin(&self) -> bool {
+        self.user.super_admin
+    }
+
+    pub(crate) fn uses_api_key(&self) -> bool {
+        matches!(self.credential, Credential::ApiKey)
+    }
+}
+
+/// One authenticated request.
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    /// The time of the request: the one clock reading that all its decisions use.
+    pub(crate) now: Timestamp,
+    pub(crate) caller: Caller,
+    pub(crate) method: Method,
+    pub(crate) params: Params,
+    /// The client's address, behind trusted proxies too.
+    pub(crate) peer: IpAddr,
+    args: Vec<String>,
+    /// The datacenter that answers and task ids name (contract 3.0); `None` is `main`.
+    dc: Mutex<Option<Arc<Datacenter>>>,
+}
+
+impl Call {
+    pub(crate) fn new(
+        app: Arc<App>,
+        now: Timestamp,
+        caller: Caller,
+        method: Method,
+        args: Vec<String>,
+        params: Params,
+        peer: IpAddr,
+    ) -> Self {
+        Self { app, now, caller, method, params, peer, args, dc: Mutex::new(None) }
+    }
+
+    /// The `index`th variable segment of the path, decoded; the route's pattern says how many there are and of which
+    /// characters. Its length is not checked: [`UserName::parse`] and the like do that.
+    pub(crate) fn arg(&self, index: usize) -> &str {
+        self.args.get(index).map_or("", String::as_str)
+    }
+
+    pub(crate) fn args(&self) -> &[String] {
+        &self.args
+    }
+
+    /// Makes `dc` the request's current datacenter, as loading an object bound to it does (contract 3.0): `es_dc` and
+    /// the task id name it from here on.
+    pub(crate) fn enter(&self, dc: &Arc<Datacenter>) {
+        *self.dc.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(dc));
+    }
+
+    /// The datacenter that was entered, if one was.
+    pub(crate) fn current_dc(&self) -> Option<Arc<Datacenter>> {
+        self.dc.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A request to an endpoint that needs no credentials (login, ping).
+pub(crate) struct OpenCall {
+    pub(crate) app: Arc<App>,
+    pub(crate) now: Timestamp,
+    pub(crate) params: Params,
+    /// The client's address, behind trusted proxies too.
+    pub(crate) peer: IpAddr,
+}
+
+/// Parameters: the query string of a GET (every value a string, the last of a repeated key), else the JSON body, where
+/// an empty body is an empty object. Numbers keep the text in which they were sent.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Params {
+    Object(Map<String, Value>),
+    /// The body was `null`.
+    Null,
+    /// The body was an array or a scalar.
+    Other,
+}
+
+impl Params {
+    /// The value under `key`; none where the body is no object.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        match self {
+            Self::Object(map) => map.get(key),
+            Self::Null | Self::Other => None,
+        }
+    }
+
+    /// The object, for validation.
+    ///
+    /// # Errors
+    /// The 400 of decision 2 where the body is no object. It is reported at validation, after the look-up of the object
+    /// and the permission checks, not before.
+    pub(crate) fn object(&self) -> Result<&Map<String, Value>, ApiError> {
+        match self {
+            Self::Object(map) => Ok(map),
+            Self::Null => Err(ApiError::invalid("non_field_errors", "No input provided")),
+            Self::Other => Err(ApiError::invalid("non_field_errors", "Invalid data")),
+        }
+    }
+
+    /// The parameters of a query string.
+    pub(crate) fn from_query(query: Option<&str>) -> Self {
+        let mut map = Map::new();
+        if let Some(query) = query {
+            for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+                map.insert(key.into_owned(), Value::String(value.into_owned()));
+            }
+        }
+        Self::Object(map)
+    }
+
+    /// The parameters of a JSON body.
+    ///
+    /// # Errors
+    /// What is wrong with the JSON, in the parser's words.
+    pub(crate) fn from_body(body: &[u8]) -> Result<Self, String> {
+        if body.is_empty() {
+            return Ok(Self::Object(Map::new()));
+        }
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(map)) => Ok(Self::Object(map)),
+            Ok(Value::Null) => Ok(Self::Null),
+            Ok(_) => Ok(Self::Other),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_gives_strings_and_the_last_of_a_repeated_key() {
+        let params = Params::from_query(Some("full&order_by=-created&order_by=%2Busername&x=a+b"));
+        assert_eq!(params.get("full"), Some(&Value::from("")));
+        assert_eq!(params.get("order_by"), Some(&Value::from("+username")));
+        assert_eq!(params.get("x"), Some(&Value::from("a b")));
+        assert_eq!(Params::from_query(None), Params::Object(Map::new()));
+    }
+
+    #[test]
+    fn bodies_keep_numbers_as_they_were_written() {
+        let params = Params::from_body(br#"{"first_name": 1.10, "big": 123456789012345678901234567890}"#).unwrap();
+        assert_eq!(params.get("first_name").unwrap().to_string(), "1.10");
+        assert_eq!(params.get("big").unwrap().to_string(), "123456789012345678901234567890");
+    }
+
+    #[test]
+    fn bodies_that_are_no_object_fail_at_validation_only() {
+        for (body, message) in [("null", "No input provided"), ("[1]", "Invalid data"), ("7", "Invalid data")] {
+            let params = Params::from_body(body.as_bytes()).unwrap();
+            assert_eq!(params.get("x"), None);
+            let error = params.object().unwrap_err();
+            assert!(format!("{error:?}").contains(message), "{error:?}");
+        }
+        assert_eq!(Params::from_body(b"").unwrap(), Params::Object(Map::new()));
+        for bad in ["{bad", " ", "{\"a\":NaN}", "\u{feff}{}", "{}x"] {
+            assert!(Params::from_body(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(Params::from_body(deep.as_bytes()).is_err());
+    }
+}
