@@ -1,6 +1,18 @@
 //! SSH public keys: parsing, fingerprints, options, policy, one `authorized_keys` line.
+//!
+//! What a key is and what sshd makes of it, nothing else: whose key it is, its title and who may store which option is
+//! decided in `accounts`. Everything accepted here is accepted by OpenSSH; where OpenSSH is lenient, this is not.
 
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct PublicKey;
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Options;
+mod base64;
+mod curve;
+mod key;
+mod line;
+mod options;
+mod policy;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use key::{KeyType, ParseError, PublicKey};
+pub(crate) use line::authorized_line;
+pub(crate) use options::{Options, OptionsError};
+pub(crate) use policy::{Policy, PolicyViolation};
