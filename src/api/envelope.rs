@@ -1,14 +1,19 @@
-//! The success envelope, task ids and the bytes of an answer (contract 1.3).
+//! The success envelope, task ids and the bytes of an answer (contract 1.3). What the answer says is the handlers'
+//! business, which headers go with it `request`'s.
 
+use std::fmt;
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use hyper::body::Bytes;
+use md5::{Digest, Md5};
 use serde::Serialize;
 
 use crate::accounts::User;
+use crate::accounts::secrets::{hex, random};
 
 /// Compact JSON text, written once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Json(Option<Vec<u8>>);
 
 impl Json {
@@ -25,6 +30,13 @@ impl Json {
     /// Whether the value was no JSON.
     pub(super) fn is_broken(&self) -> bool {
         self.0.is_none()
+    }
+}
+
+/// Shows the length only: API keys may be in it.
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Json({} bytes)", self.bytes().len())
     }
 }
 
@@ -74,5 +86,194 @@ impl Reply {
     /// The same as the answer to a login of `user`.
     pub(super) fn signed_in(self, user: Arc<User>) -> Self {
         Self { signed_in: Some(user), ..self }
+    }
+}
+
+/// What a task id says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TaskRef {
+    /// The caller's number.
+    pub(super) user: u64,
+    pub(super) owner: u64,
+    /// Under `/dc`: `d`, elsewhere `u`.
+    pub(super) in_dc: bool,
+    pub(super) dc: u64,
+}
+
+impl TaskRef {
+    /// A fresh task id. Its last three groups are those of a random UUID.
+    pub(super) fn fresh_id(self) -> String {
+        let Self { user, owner, in_dc, dc } = self;
+        let kind = if in_dc { 'd' } else { 'u' };
+        let digest = hex(&Md5::digest(user.to_string())[12..]);
+        let r = random::<6>();
+        let (low, mid) = (u16::from_be_bytes([r[0], r[1]]), u16::from_be_bytes([r[2], r[3]]));
+        let high = u16::from_be_bytes([r[4], r[5]]);
+        let (mid, high) = (mid & 0x0fff | 0x4000, high & 0x3fff | 0x8000);
+        format!("{user}d{owner}{kind}{dc}-{digest}-{low:04x}-{mid:04x}-{high:04x}")
+    }
+}
+
+/// The number of the caller that a task id names, if `text` is one (`^\d+[deamif]\d+[du]\d+-[0-9a-f]{8}(-[0-9a-f]{4}){3}$`).
+pub(super) fn caller_of_task_id(text: &str) -> Option<u64> {
+    let mut groups = text.split('-');
+    let head = groups.next()?;
+    for width in [8, 4, 4, 4] {
+        let group = groups.next()?;
+        if group.len() != width || !group.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+    }
+    if groups.next().is_some() {
+        return None;
+    }
+    let number = |text: &str| if text.bytes().all(|b| b.is_ascii_digit()) { text.parse::<u64>().ok() } else { None };
+    let (user, rest) = head.split_once(['d', 'e', 'a', 'm', 'i', 'f'])?;
+    let (owner, dc) = rest.split_once(['d', 'u'])?;
+    number(owner)?;
+    number(dc)?;
+    number(user)
+}
+
+/// The envelope around `result`.
+pub(super) fn enclose(status: &str, result: &Json, task_id: &str) -> Vec<u8> {
+    let result = result.bytes();
+    let mut out = Vec::with_capacity(result.len() + status.len() + task_id.len() + 40);
+    for part in
+        [b"{\"status\":\"", status.as_bytes(), b"\",\"result\":", result, b",\"task_id\":\"", task_id.as_bytes()]
+    {
+        out.extend_from_slice(part);
+    }
+    out.extend_from_slice(b"\"}");
+    out
+}
+
+/// `{"detail": text}`.
+pub(super) fn detail(text: &str) -> Vec<u8> {
+    let mut out = b"{\"detail\":".to_vec();
+    out.extend_from_slice(Json::of(text).bytes());
+    out.push(b'}');
+    out
+}
+
+/// The bytes to send for compact JSON: indented if asked for, with U+2028 and U+2029 escaped (they end a line in
+/// JavaScript).
+pub(super) fn finish(compact: Vec<u8>, indent: usize) -> Bytes {
+    let text = if indent == 0 { compact } else { pretty(&compact, indent) };
+    let separator = |w: &[u8]| w[0] == 0xe2 && w[1] == 0x80 && matches!(w[2], 0xa8 | 0xa9);
+    if !text.windows(3).any(separator) {
+        return text.into();
+    }
+    // Outside strings JSON is ASCII, so each of them is inside one.
+    let mut out = Vec::with_capacity(text.len() + 16);
+    let mut rest = text.as_slice();
+    while let Some(at) = rest.windows(3).position(separator) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(if rest[at + 2] == 0xa8 { b"\\u2028" } else { b"\\u2029" });
+        rest = &rest[at + 3..];
+    }
+    out.extend_from_slice(rest);
+    out.into()
+}
+
+/// Compact JSON with line breaks and `indent` blanks a level.
+fn pretty(compact: &[u8], indent: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(compact.len() * 2);
+    let mut depth = 0_usize;
+    let (mut in_string, mut escaped) = (false, false);
+    let line = |out: &mut Vec<u8>, depth: usize| {
+        out.push(b'\n');
+        out.resize(out.len() + depth * indent, b' ');
+    };
+    for (at, &byte) in compact.iter().enumerate() {
+        if in_string {
+            out.push(byte);
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => {
+                in_string = true;
+                out.push(byte);
+            }
+            b'{' | b'[' => {
+                out.push(byte);
+                depth += 1;
+                if !matches!(compact.get(at + 1), Some(b'}' | b']')) {
+                    line(&mut out, depth);
+                }
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if !matches!(at.checked_sub(1).and_then(|i| compact.get(i)), Some(b'{' | b'[')) {
+                    line(&mut out, depth);
+                }
+                out.push(byte);
+            }
+            b',' => {
+                out.push(byte);
+                line(&mut out, depth);
+            }
+            b':' => out.extend_from_slice(b": "),
+            _ => out.push(byte),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn task_ids_name_caller_owner_and_datacenter() {
+        let id = TaskRef { user: 10, owner: 8, in_dc: false, dc: 4 }.fresh_id();
+        assert!(id.starts_with("10d8u4-d163e820-"), "{id}");
+        assert_eq!(caller_of_task_id(&id), Some(10));
+        let id = TaskRef { user: 1, owner: 1, in_dc: true, dc: 1 }.fresh_id();
+        assert!(id.starts_with("1d1d1-6f75849b-"), "{id}");
+        assert_ne!(id, TaskRef { user: 1, owner: 1, in_dc: true, dc: 1 }.fresh_id());
+        let groups: Vec<_> = id.split('-').collect();
+        assert!(groups[3].starts_with('4') && groups[4].starts_with(['8', '9', 'a', 'b']), "{id}");
+    }
+
+    #[test]
+    fn what_is_no_task_id_is_refused() {
+        assert_eq!(caller_of_task_id("1e1d1-6f75849b-86d2-4a20-a3a4"), Some(1));
+        for bad in [
+            "xyz",
+            "",
+            "1d1u1",
+            "1d1u1-6f75849b-86d2-4a20",
+            "1d1u1-6f75849b-86d2-4a20-a3a4-0000",
+            "1d1u1-6F75849B-86d2-4a20-a3a4",
+            "d1u1-6f75849b-86d2-4a20-a3a4",
+            "1d+1u1-6f75849b-86d2-4a20-a3a4",
+            "1x1u1-6f75849b-86d2-4a20-a3a4",
+        ] {
+            assert_eq!(caller_of_task_id(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn indented_answers_hold_the_same_value() {
+        let value = serde_json::json!({"a": [], "b": {}, "c": [1, {"d": "x\",:{}[]\\"}, "\\\""], "e": null, "ü": "ž"});
+        let compact = serde_json::to_vec(&value).unwrap();
+        let text = String::from_utf8(finish(compact, 4).to_vec()).unwrap();
+        assert_eq!(text, serde_json::to_string_pretty(&value).unwrap().replace("  ", "    "));
+    }
+
+    #[test]
+    fn line_separators_are_escaped_and_other_text_is_not() {
+        let text = finish(Json::of("a\u{2028}b\u{2029}\u{2027}ž").bytes().to_vec(), 0);
+        assert_eq!(text, "\"a\\u2028b\\u2029\u{2027}ž\"");
+    }
+
+    #[test]
+    fn the_envelope_has_the_documented_keys_in_the_documented_order() {
+        let body = enclose("SUCCESS", &Json::of(&["a"]), "1d1u1-x");
+        assert_eq!(body, br#"{"status":"SUCCESS","result":["a"],"task_id":"1d1u1-x"}"#);
+        assert_eq!(detail("a \"b\""), br#"{"detail":"a \"b\""}"#);
     }
 }

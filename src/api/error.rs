@@ -160,6 +160,14 @@ impl ApiError {
         Self::detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     }
 
+    /// The detail, or the JSON of `result`: for the audit log and for tests.
+    pub(crate) fn text(&self) -> Cow<'_, str> {
+        match &self.body {
+            ErrorBody::Detail(text) => Cow::Borrowed(text),
+            ErrorBody::Plain(json) | ErrorBody::Failure(json) => String::from_utf8_lossy(json.bytes()),
+        }
+    }
+
     /// The answer to a store's refusal about an object of this kind.
     pub(crate) fn store(error: &StoreError, noun: Noun) -> Self {
         match error {
@@ -198,10 +206,7 @@ mod tests {
     use super::*;
 
     fn text(error: &ApiError) -> String {
-        match &error.body {
-            ErrorBody::Detail(text) => text.to_string(),
-            ErrorBody::Plain(json) | ErrorBody::Failure(json) => String::from_utf8(json.bytes().to_vec()).unwrap(),
-        }
+        error.text()
     }
 
     #[test]
