@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     fn text(error: &ApiError) -> String {
-        error.text()
+        error.text().into_owned()
     }
 
     #[test]
