@@ -3,20 +3,49 @@
 //! [`Directory`] is the public face: `read` gives a consistent view of the replica, never touching LDAP; the writes are
 //! one LDAP operation per entry and return when this daemon's own replica shows them. What input is valid and who may
 //! do what is decided above, in `accounts` and `api`.
-#![allow(dead_code, unused_variables, clippy::unimplemented, clippy::unused_async, reason = "signatures first")]
+//!
+//! `dn`, `filter`, `schema`, `code`: names, filters and result codes, each at one place. `raw`, `decode`, `keys`: entries
+//! into the domain's types. `connection`: the client side. `replica`: the consumer and its tables. `writes`: the domain's
+//! changes into LDAP operations.
 
-use std::marker::PhantomData;
-use std::sync::{Arc, RwLockReadGuard};
+mod code;
+mod connection;
+mod decode;
+mod dn;
+mod filter;
+mod keys;
+mod raw;
+mod replica;
+mod schema;
+mod writes;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
 
 use crate::accounts::password::Cost;
 use crate::accounts::secrets::{KeyRing, Secret};
-use crate::accounts::*;
+use crate::accounts::{StoreError, Timestamp, User};
 use crate::config;
-use crate::name::{DcName, GroupName, KeyTitle, UserName};
+
+use connection::{Client, SharedClient};
+use decode::Decoder;
+use replica::Replica;
+use replica::sync::Consumer;
+
+pub(crate) use replica::view::View;
 
 /// The directory. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Directory(Arc<()>);
+pub(crate) struct Directory(Arc<Inner>);
+
+/// What all of the store shares.
+struct Inner {
+    client: SharedClient,
+    decoder: Arc<Decoder>,
+    ring: Arc<KeyRing>,
+    replica: Arc<Replica>,
+}
 
 /// Whether the replica follows the directory, and what it holds.
 #[derive(Clone, Copy, Debug)]
@@ -29,174 +58,93 @@ pub(crate) struct Health {
     pub(crate) sessions: usize,
     /// Entries that were skipped because nothing can be made of them.
     pub(crate) skipped: usize,
-    /// How often the connection for content sync was lost.
+    /// How often content sync was lost.
     pub(crate) reconnects: u64,
 }
 
-/// A consistent view of the replica. Not `Send`: it can't be held across an `await`.
-pub(crate) struct View<'a>(PhantomData<RwLockReadGuard<'a, ()>>);
+impl Inner {
+    fn view(&self) -> View<'_> {
+        View(self.replica.read())
+    }
+
+    /// Refuses a directory whose sealed keys were made with another key file.
+    async fn check_key_identifier(&self) -> Result<(), String> {
+        let dn = self.decoder.tree.state();
+        let state = self.client.read(&dn, &[schema::KEY_ID]).await.map_err(|e| StoreError::from(e).to_string())?;
+        let Some(state) = state else {
+            return Err(format!("{dn} does not exist: the directory has no base entries of usher's"));
+        };
+        match state.text("usherkeyid") {
+            Some(id) if id == self.ring.identifier() => Ok(()),
+            Some(id) => Err(format!(
+                "secrets.key-file: the directory's keys were sealed with another key file (the directory says {id}, \
+                 this file is {})",
+                self.ring.identifier()
+            )),
+            None => Err(format!("{dn}: usherKeyId is missing")),
+        }
+    }
+}
 
 impl Directory {
-    /// Connects, checks the base entries and the key identifier, and fills the replica.
+    /// Connects, checks the base entries and the key identifier, and fills the replica. The tasks that keep it current
+    /// run until the runtime ends.
     ///
     /// # Errors
     /// A text for the operator.
     pub(crate) async fn open(config: &config::Directory, ring: Arc<KeyRing>, cost: Cost) -> Result<Self, String> {
-        unimplemented!()
+        let tree = dn::Tree::new(&config.base_dn)?;
+        let decoder = Arc::new(Decoder { tree, ring: ring.clone(), cost });
+        let client = Arc::new(Client::new(config));
+        let (rechecks, suspects) = mpsc::unbounded_channel();
+        let replica = Arc::new(Replica::new(rechecks));
+        let directory = Self(Arc::new(Inner { client, decoder, ring, replica }));
+        directory.0.check_key_identifier().await?;
+        let Inner { client, decoder, replica, .. } = &*directory.0;
+        let consumer = Consumer { replica: replica.clone(), client: client.clone(), decoder: decoder.clone() };
+        tokio::spawn(consumer.run());
+        tokio::spawn(replica::recheck::run(suspects, replica.clone(), client.clone(), decoder.clone()));
+        replica.wait_filled().await;
+        tokio::spawn(directory.clone().sweep_sessions());
+        Ok(directory)
     }
 
     /// The replica as it is now. No LDAP, no waiting.
     pub(crate) fn read(&self) -> View<'_> {
-        unimplemented!()
+        self.0.view()
     }
 
     pub(crate) fn health(&self) -> Health {
-        unimplemented!()
-    }
-
-    /// Adds the user's entry with a new number and new keys, then the memberships.
-    pub(crate) async fn create_user(&self, new: NewUser) -> Result<Arc<User>, StoreError> {
-        unimplemented!()
-    }
-
-    /// Changes the named fields. What takes rights away is written first, what grants them last.
-    pub(crate) async fn update_user(&self, user: &User, change: UserChange) -> Result<Arc<User>, StoreError> {
-        unimplemented!()
-    }
-
-    /// Removes the memberships, then the entry.
-    pub(crate) async fn delete_user(&self, user: &User) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// Adds a key unless title or fingerprint is taken or `limit` reached ([`StoreError::Key`]): decided by the
-    /// directory's own entry, so that parallel writers can't break the rule.
-    pub(crate) async fn add_ssh_key(&self, user: &User, key: NewSshKey, limit: usize) -> Result<Arc<User>, StoreError> {
-        unimplemented!()
-    }
-
-    /// Removes the key called `title`; [`StoreError::NotFound`] where there is none.
-    pub(crate) async fn remove_ssh_key(&self, user: &User, title: &KeyTitle) -> Result<Arc<User>, StoreError> {
-        unimplemented!()
-    }
-
-    pub(crate) async fn create_group(&self, new: NewGroup) -> Result<Arc<Group>, StoreError> {
-        unimplemented!()
-    }
-
-    pub(crate) async fn update_group(&self, group: &Group, change: GroupChange) -> Result<Arc<Group>, StoreError> {
-        unimplemented!()
-    }
-
-    pub(crate) async fn delete_group(&self, group: &Group) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// Adds the datacenter with a new number, then attaches `new.groups`.
-    pub(crate) async fn create_datacenter(&self, new: NewDatacenter) -> Result<Arc<Datacenter>, StoreError> {
-        unimplemented!()
-    }
-
-    pub(crate) async fn update_datacenter(
-        &self,
-        dc: &Datacenter,
-        change: DatacenterChange,
-    ) -> Result<Arc<Datacenter>, StoreError> {
-        unimplemented!()
-    }
-
-    /// Unbinds its users and groups and detaches its groups, then deletes the entry.
-    pub(crate) async fn delete_datacenter(&self, dc: &Datacenter) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    pub(crate) async fn create_session(&self, new: NewSession) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    /// Deletes the session; one that is gone already is no error.
-    pub(crate) async fn delete_session(&self, session: &Session) -> Result<(), StoreError> {
-        unimplemented!()
-    }
-
-    pub(crate) async fn delete_sessions_of(&self, user: &User) -> Result<(), StoreError> {
-        unimplemented!()
+        let replica = &self.0.replica;
+        let [users, groups, datacenters, sessions, skipped] = self.read().counts();
+        Health {
+            in_sync: replica.in_sync(),
+            users,
+            groups,
+            datacenters,
+            sessions,
+            skipped,
+            reconnects: replica.reconnects(),
+        }
     }
 
     /// Binds as the user, or for `None` as the decoy at the same cost. An empty password is never sent.
     pub(crate) async fn verify_password(&self, user: Option<&User>, password: &Secret) -> Result<bool, StoreError> {
-        unimplemented!()
+        let Inner { client, decoder, .. } = &*self.0;
+        let facts = user.and_then(|user| self.read().user_state(user.id)).map(|(_, facts, _)| facts);
+        if let (Some(user), Some(facts)) = (user, facts) {
+            let accepted = client.accepts(&decoder.tree.user(&user.name), password).await?;
+            // An entry without a password, or with ppolicy's lock, is refused without a hash: that must not show in time.
+            if accepted || (facts.has_password && !facts.locked_time) {
+                return Ok(accepted);
+            }
+        }
+        client.accepts(&decoder.tree.decoy(), password).await?;
+        Ok(false)
     }
 }
 
-impl View<'_> {
-    /// The user called `name`; none where two entries claim the name, and none for the hidden `_system`.
-    pub(crate) fn user(&self, name: &UserName) -> Option<&Arc<User>> {
-        unimplemented!()
-    }
-
-    pub(crate) fn user_by_id(&self, id: EntryId) -> Option<&Arc<User>> {
-        unimplemented!()
-    }
-
-    /// The user whose API key has this keyed hash; none where two entries claim it.
-    pub(crate) fn user_by_api_key(&self, hash: &[u8; 32]) -> Option<&Arc<User>> {
-        unimplemented!()
-    }
-
-    pub(crate) fn session(&self, token_hash: &[u8; 32]) -> Option<&Session> {
-        unimplemented!()
-    }
-
-    /// All users, by the bytes of the stored name.
-    pub(crate) fn users(&self) -> impl DoubleEndedIterator<Item = &Arc<User>> {
-        std::iter::empty()
-    }
-
-    /// The users whose name or e-mail address is `text`, without regard to case; `_system` among them.
-    pub(crate) fn identity_owners(&self, text: &str) -> Vec<&Arc<User>> {
-        unimplemented!()
-    }
-
-    pub(crate) fn group(&self, name: &GroupName) -> Option<&Arc<Group>> {
-        unimplemented!()
-    }
-
-    /// All groups, by the bytes of the stored name.
-    pub(crate) fn groups(&self) -> impl DoubleEndedIterator<Item = &Arc<Group>> {
-        std::iter::empty()
-    }
-
-    /// The groups that the user is a member of, by name.
-    pub(crate) fn groups_of(&self, user: &UserName) -> Vec<&Arc<Group>> {
-        unimplemented!()
-    }
-
-    /// The members that exist, by name.
-    pub(crate) fn members_of(&self, group: &Group) -> Vec<&Arc<User>> {
-        unimplemented!()
-    }
-
-    pub(crate) fn datacenter(&self, name: &DcName) -> Option<&Arc<Datacenter>> {
-        unimplemented!()
-    }
-
-    /// All datacenters, by the bytes of the stored name.
-    pub(crate) fn datacenters(&self) -> impl DoubleEndedIterator<Item = &Arc<Datacenter>> {
-        std::iter::empty()
-    }
-
-    /// The groups attached to the datacenter, by name.
-    pub(crate) fn groups_of_datacenter(&self, dc: &DcName) -> Vec<&Arc<Group>> {
-        unimplemented!()
-    }
-
-    pub(crate) fn datacenters_owned_by(&self, user: &UserName) -> Vec<&Arc<Datacenter>> {
-        unimplemented!()
-    }
-
-    /// The users bound to the datacenter, in no order.
-    pub(crate) fn users_bound_to(&self, dc: &DcName) -> Vec<&Arc<User>> {
-        unimplemented!()
-    }
+/// The system's clock.
+fn now() -> Timestamp {
+    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
 }

@@ -1,0 +1,84 @@
+//! LDAP result codes (RFC 4511, appendix A) and client errors into our own words, at this one place.
+
+use ldap3::{LdapError, LdapResult};
+
+use crate::accounts::StoreError;
+use crate::accounts::error::UniqueField;
+
+/// The outcome of one LDAP operation that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OpError {
+    /// The assertion (RFC 4528) was false: the entry is not what we thought.
+    AssertionFailed,
+    /// A value to be added is there, or one to be deleted is not: the entry is not what we thought, or the work is done.
+    ValueState,
+    /// The uniqueness guard refused; the text is the server's.
+    NotUnique(String),
+    /// Constraint violation of another kind, mostly the password policy.
+    Constraint(String),
+    /// Right or wrong, the credentials were refused.
+    InvalidCredentials,
+    /// Everything that a caller of the store may see as it is.
+    Store(StoreError),
+}
+
+impl From<OpError> for StoreError {
+    fn from(error: OpError) -> Self {
+        match error {
+            OpError::AssertionFailed | OpError::ValueState => Self::Contended,
+            OpError::NotUnique(_) => Self::NotUnique(UniqueField::Other),
+            OpError::Constraint(text) => Self::Refused(text),
+            OpError::InvalidCredentials => Self::Refused("invalid credentials".to_owned()),
+            OpError::Store(error) => error,
+        }
+    }
+}
+
+impl OpError {
+    /// The directory can't be asked.
+    pub(crate) fn unavailable(text: impl Into<String>) -> Self {
+        Self::Store(StoreError::Unavailable(text.into()))
+    }
+}
+
+/// The error of a result that is no success; `Ok` for success.
+pub(crate) fn check(result: LdapResult) -> Result<LdapResult, OpError> {
+    let text = || format!("{} (result code {})", result.text, result.rc);
+    Err(match result.rc {
+        0 => return Ok(result),
+        16 | 20 => OpError::ValueState,
+        19 if result.text.contains("unique") => OpError::NotUnique(result.text),
+        19 => OpError::Constraint(result.text),
+        32 => OpError::Store(StoreError::NotFound),
+        48 | 49 => OpError::InvalidCredentials,
+        68 => OpError::Store(StoreError::Exists),
+        122 => OpError::AssertionFailed,
+        // time limit, size limit, referral (a read-only server), admin limit, busy, unavailable, "other" (which slapd
+        // answers while it shuts down)
+        3 | 4 | 10 | 11 | 51 | 52 | 80 => OpError::unavailable(text()),
+        // unwilling: a read-only database, a server that is stopping
+        53 => OpError::unavailable(text()),
+        _ => OpError::Store(StoreError::Refused(text())),
+    })
+}
+
+/// Whether the request can't have reached the server, so that sending it again is safe.
+pub(crate) fn never_sent(error: &LdapError) -> bool {
+    matches!(error, LdapError::OpSend { .. })
+}
+
+/// Whether the connection is of no more use.
+pub(crate) fn breaks_connection(error: &LdapError) -> bool {
+    !matches!(error, LdapError::LdapResult { .. } | LdapError::FilterParsing | LdapError::AddNoValues)
+}
+
+/// A client error in our words. Its text may hold file names and addresses, never values.
+pub(crate) fn client_error(error: &LdapError) -> OpError {
+    match error {
+        LdapError::Timeout { .. } => OpError::unavailable("no answer in time"),
+        LdapError::OpSend { .. } | LdapError::ResultRecv { .. } | LdapError::EndOfStream => {
+            OpError::unavailable("the connection was closed")
+        }
+        other => OpError::unavailable(other.to_string()),
+    }
+}

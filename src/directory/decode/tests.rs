@@ -1,0 +1,154 @@
+//! Entries of every kind of strangeness, decoded.
+
+use std::sync::Arc;
+
+use super::*;
+
+const ED25519: &[u8] = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM2Cbze9O1y9ipWF6ryo8WqAug4QaIk94QN0v3fPnINR laptop";
+const UUID: &[u8] = b"0aec5ab2-7c85-103f-8d11-7b6f5f0a1b2c";
+
+fn decode(dn: &str, attributes: &[(&str, &[&[u8]])]) -> Item {
+    let decoder = Decoder {
+        tree: Tree::new("dc=example,dc=org").unwrap(),
+        ring: Arc::new(KeyRing::new(&[1; 32])),
+        cost: password::Cost::default(),
+    };
+    let mut all: Vec<(&str, &[&[u8]])> = vec![("entryUUID", &[UUID])];
+    all.extend_from_slice(attributes);
+    decoder.decode(&RawEntry::for_test(dn, &all), None).unwrap().item
+}
+
+fn user(attributes: &[(&str, &[&[u8]])]) -> User {
+    let mut all: Vec<(&str, &[&[u8]])> = vec![("objectClass", &[b"inetOrgPerson"])];
+    all.extend_from_slice(attributes);
+    match decode("uid=bob,ou=people,dc=example,dc=org", &all) {
+        Item::User(user, _) => user,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_plain_inet_org_person_is_an_active_user_with_defaults() {
+    let user = user(&[("sn", &[b"Builder"]), ("cn", &[b"Bob"])]);
+    assert!(user.is_active() && !user.super_admin && !user.api_access);
+    assert_eq!((user.number, &*user.email, &*user.last_name), (0, "", "Builder"));
+    assert!(user.warnings.is_empty(), "{:?}", user.warnings);
+}
+
+#[test]
+fn flags_fail_towards_fewer_rights() {
+    assert!(!user(&[("usherActive", &[b"FALSE"])]).is_active());
+    assert!(!user(&[("usherActive", &[b"TRUE", b"FALSE"])]).is_active());
+    assert!(!user(&[("usherActive", &[b"\xff"])]).is_active());
+    assert!(!user(&[("usherSuperAdmin", &[b"TRUE", b"x"])]).super_admin);
+    assert!(user(&[("usherSuperAdmin", &[b"TRUE"])]).super_admin);
+    assert!(!user(&[("pwdAccountLockedTime", &[b"000001010000Z"])]).is_active());
+    assert!(
+        user(&[("pwdAccountLockedTime", &[b"20261124001637Z"])]).is_active(),
+        "wrong passwords lock passwords only"
+    );
+    assert!(!user(&[("nsAccountLock", &[b"true"])]).is_active());
+}
+
+#[test]
+fn the_account_ends_at_the_earlier_of_both_ends_and_never_by_minus_one() {
+    assert_eq!(user(&[("shadowExpire", &[b"-1"])]).expires, None);
+    assert_eq!(user(&[("shadowExpire", &[b"1"])]).expires, Some(Timestamp::from_seconds(86_400)));
+    let both = user(&[("shadowExpire", &[b"30000"]), ("pwdEndTime", &[b"19700102000000Z"])]);
+    assert_eq!(both.expires, Some(Timestamp::from_seconds(86_400)));
+    assert_eq!(user(&[("shadowExpire", &[b"x"])]).expires, Some(Timestamp::from_micros(0)), "unreadable means over");
+}
+
+#[test]
+fn one_bad_key_does_not_hurt_another() {
+    let big = vec![b'A'; 1 << 20];
+    let bad: [&[u8]; 8] = [
+        ED25519,
+        b"\xff\xfe binary",
+        b"ssh-ed25519 AAAA\r\nssh-ed25519 BBBB",
+        b"ssh-ed25519",
+        b"command=\"id\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPqS6Of3h1udaocaGwCokPoiC0KgWti4WcxB7WmNDK2a",
+        &big,
+        b"",
+        b"-----BEGIN OPENSSH PRIVATE KEY-----",
+    ];
+    let user = user(&[("sshPublicKey", &bad)]);
+    assert_eq!(user.ssh_keys.len(), 1);
+    assert_eq!(user.ssh_keys[0].title.as_str(), "laptop");
+    assert_eq!(user.warnings.len(), 7, "{:?}", user.warnings);
+}
+
+#[test]
+fn a_second_key_is_titled_by_its_md5_where_the_comment_is_taken_or_no_title() {
+    let other = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPqS6Of3h1udaocaGwCokPoiC0KgWti4WcxB7WmNDK2a laptop";
+    let keys = user(&[("sshPublicKey", &[ED25519, other])]).ssh_keys;
+    assert_eq!(keys.len(), 2);
+    let plain: Vec<_> = keys.iter().map(|k| k.title.as_str()).filter(|t| t.len() != 32).collect();
+    assert_eq!(plain, ["laptop"]);
+    let md5 = keys.iter().find(|k| k.title.as_str() != "laptop").unwrap();
+    assert_eq!(md5.title.as_str(), md5.public.fingerprint_md5().replace(':', ""));
+}
+
+#[test]
+fn what_is_known_of_a_key_round_trips_and_unreadable_restrictions_withhold_it() {
+    let fingerprint = user(&[("sshPublicKey", &[ED25519])]).ssh_keys[0].public.fingerprint_sha256();
+    let meta =
+        format!("{fingerprint} title=k1 created=20261124001637.567497Z options=restrict,from=\"10.0.0.0/8,!10.1.1.1\"");
+    let good = user(&[("sshPublicKey", &[ED25519]), ("usherSshKey", &[meta.as_bytes()])]);
+    assert_eq!(good.ssh_keys[0].title.as_str(), "k1");
+    assert!(!good.ssh_keys[0].options.is_empty());
+    let again = keys::encode(&good.ssh_keys[0]);
+    let round = user(&[("sshPublicKey", &[ED25519]), ("usherSshKey", &[again.as_bytes()])]);
+    assert_eq!(round.ssh_keys, good.ssh_keys);
+    for bad in ["title=k1 options=no-such-option", "title=k1 expires=soon", "title=k1 later=1", "title=a b"] {
+        let meta = format!("{fingerprint} {bad}");
+        let user = user(&[("sshPublicKey", &[ED25519]), ("usherSshKey", &[meta.as_bytes()])]);
+        assert!(user.ssh_keys.is_empty(), "{bad}");
+        assert_eq!(user.warnings.len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn texts_that_are_none_are_skipped_with_a_warning() {
+    let user = user(&[("givenName", &[b"\xff"]), ("mail", &[b"z@example.org", b"a@example.org"]), ("sn", &[b"a\nb"])]);
+    assert_eq!((&*user.first_name, &*user.last_name, &*user.email), ("", "", "a@example.org"));
+    assert_eq!(user.warnings.len(), 2);
+}
+
+#[test]
+fn a_second_uid_and_attribute_options_change_nothing() {
+    let user = user(&[("uid", &[b"bob", b"admin"]), ("sshPublicKey;x-tag", &[ED25519])]);
+    assert_eq!(user.name.as_str(), "bob");
+    assert!(user.ssh_keys.is_empty());
+    assert_eq!(user.warnings.len(), 1);
+}
+
+#[test]
+fn a_binding_that_names_nothing_is_still_a_binding() {
+    let user = user(&[("usherDcBound", &[b"cn=x,ou=elsewhere,dc=example,dc=org"])]);
+    assert!(user.dc_bound.is_some());
+}
+
+#[test]
+fn group_members_are_users_of_ours_and_nothing_else() {
+    let item = decode(
+        "cn=g1,ou=groups,dc=example,dc=org",
+        &[
+            ("objectClass", &[b"usherGroup"]),
+            (
+                "member",
+                &[
+                    b"uid=bob,ou=people,dc=example,dc=org",
+                    b"cn=x,dc=example,dc=org",
+                    b"\xff",
+                    b"uid=a b,ou=people,dc=example,dc=org",
+                ],
+            ),
+            ("usherPermission", &[b"user_admin", b"admin", b"nonsense"]),
+        ],
+    );
+    let Item::Group(group) = item else { panic!("{item:?}") };
+    assert_eq!(group.members, [UserName::parse("bob").unwrap()]);
+    assert_eq!(group.permissions, [Permission::Admin, Permission::UserAdmin]);
+    assert_eq!(&*group.alias, "g1");
+}

@@ -1,0 +1,55 @@
+//! Search and assertion filters (RFC 4515), built from parts only: no text from outside becomes syntax.
+
+use std::fmt::Write;
+
+/// A filter. Attribute names are our own constants; values are escaped when the text is made.
+#[derive(Clone, Debug)]
+pub(crate) enum Filter<'a> {
+    Equal(&'static str, &'a str),
+    Any(Vec<Filter<'a>>),
+}
+
+impl Filter<'_> {
+    /// The text form.
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Self::Equal(attribute, value) => {
+                out.push('(');
+                out.push_str(attribute);
+                out.push('=');
+                for byte in value.bytes() {
+                    if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'@' | b'#' | b' ') {
+                        out.push(char::from(byte));
+                    } else {
+                        // Writing to a String can't fail.
+                        let _ = write!(out, "\\{byte:02x}");
+                    }
+                }
+                out.push(')');
+            }
+            Self::Any(parts) => {
+                out.push_str("(|");
+                parts.iter().for_each(|part| part.write(out));
+                out.push(')');
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_never_become_syntax() {
+        assert_eq!(Filter::Equal("uid", "*)(uid=*\0ü").text(), "(uid=\\2a\\29\\28uid\\3d\\2a\\00\\c3\\bc)");
+        let any = Filter::Any(vec![Filter::Equal("cn", "a"), Filter::Equal("cn", "b")]);
+        assert_eq!(any.text(), "(|(cn=a)(cn=b))");
+    }
+}

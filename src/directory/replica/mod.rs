@@ -1,0 +1,84 @@
+//! The replica: everything that reads need, typed, indexed, in memory.
+//!
+//! `tables` holds the entries and their indexes, `view` the questions that can be asked of them, `sync` the content sync
+//! (RFC 4533) that feeds them, `recheck` the second look at groups whose members went away. One lock guards the tables;
+//! it is held for the time of an index look-up, never across I/O.
+
+pub(crate) mod recheck;
+pub(crate) mod sync;
+pub(crate) mod tables;
+pub(crate) mod view;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::{mpsc, watch};
+
+use tables::Tables;
+
+/// The tables, and what is known about how current they are.
+pub(crate) struct Replica {
+    tables: RwLock<Tables>,
+    in_sync: AtomicBool,
+    reconnects: AtomicU64,
+    /// True once the first refresh was complete.
+    filled: watch::Sender<bool>,
+    /// Groups to be read again; see `recheck`.
+    rechecks: mpsc::UnboundedSender<recheck::Suspect>,
+}
+
+impl Replica {
+    pub(crate) fn new(rechecks: mpsc::UnboundedSender<recheck::Suspect>) -> Self {
+        Self {
+            tables: RwLock::default(),
+            in_sync: AtomicBool::new(false),
+            reconnects: AtomicU64::new(0),
+            filled: watch::Sender::new(false),
+            rechecks,
+        }
+    }
+
+    /// The tables for reading. A panic while they were held for writing (there is no code that could) leaves them
+    /// readable: content sync mends them.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the tables, then has the groups that lost a member looked at again.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Tables) -> R) -> R {
+        let (result, suspects) = {
+            let mut tables: RwLockWriteGuard<'_, Tables> = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+            let result = change(&mut tables);
+            (result, tables.take_suspects())
+        };
+        for suspect in suspects {
+            // The receiver lives as long as the daemon; without it nothing is left to mend.
+            let _ = self.rechecks.send(suspect);
+        }
+        result
+    }
+
+    pub(crate) fn in_sync(&self) -> bool {
+        self.in_sync.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn reconnects(&self) -> u64 {
+        self.reconnects.load(Ordering::Relaxed)
+    }
+
+    fn set_in_sync(&self, in_sync: bool) {
+        let before = self.in_sync.swap(in_sync, Ordering::AcqRel);
+        if before && !in_sync {
+            self.reconnects.fetch_add(1, Ordering::Relaxed);
+        }
+        if in_sync {
+            self.filled.send_replace(true);
+        }
+    }
+
+    /// Waits until the first refresh is complete.
+    pub(crate) async fn wait_filled(&self) {
+        // The sender lives in self, so the wait can't fail.
+        let _ = self.filled.subscribe().wait_for(|filled| *filled).await;
+    }
+}

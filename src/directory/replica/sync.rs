@@ -1,0 +1,259 @@
+//! Content sync (RFC 4533): the consumer that keeps the replica as the directory is.
+//!
+//! One connection, one refreshAndPersist search over the whole tree. When it breaks, the replica goes on serving what it
+//! holds, and a new connection resumes from the cookie; a cookie that the provider does not take means a full refresh
+//! into the tables as they are, without a gap in service. ldap3's parsers of these controls panic on what they do not
+//! expect, so each connection runs in a task of its own whose panic is the end of that connection and no more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ldap3::controls::{
+    Control, ControlType, EntryState, RefreshMode, SyncDone, SyncInfo, SyncRequest, SyncState, parse_syncinfo,
+};
+use ldap3::exop::WhoAmI;
+use ldap3::{Ldap, ResultEntry, Scope, SearchOptions};
+use tracing::{debug, info, warn};
+
+use crate::accounts::EntryId;
+use crate::accounts::secrets::random;
+
+use super::super::code;
+use super::super::connection::SharedClient;
+use super::super::decode::Decoder;
+use super::super::filter::Filter;
+use super::super::raw::RawEntry;
+use super::super::schema;
+use super::Replica;
+use super::tables::Source;
+
+/// First and longest wait before a new connection; the wait doubles in between and is spread by half.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How often the provider is asked for a sign of life. A stopped server keeps its connections open.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// The consumer's parts.
+pub(crate) struct Consumer {
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) client: SharedClient,
+    pub(crate) decoder: Arc<Decoder>,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+enum End {
+    /// The provider does not take the cookie.
+    RefreshRequired,
+    Lost(String),
+}
+
+/// Where the consumer stands between two connections.
+#[derive(Default)]
+struct Progress {
+    /// Of the last state that was taken in whole; `None`: everything is to be asked for.
+    cookie: Option<Vec<u8>>,
+    /// This connection asked without a cookie, so its refresh sends everything that exists.
+    full: bool,
+    /// A refresh was complete on this connection. Before that no cookie is taken: it would stand for half a state.
+    refreshed: bool,
+}
+
+impl Progress {
+    fn advance(&mut self, cookie: Option<Vec<u8>>) {
+        if self.refreshed && cookie.is_some() {
+            self.cookie = cookie;
+        }
+    }
+}
+
+impl Consumer {
+    /// Runs for as long as the daemon does.
+    pub(crate) async fn run(self) {
+        let consumer = Arc::new(self);
+        let mut cookie = None;
+        let mut wait = BACKOFF.0;
+        loop {
+            let progress = Arc::new(tokio::sync::Mutex::new(Progress {
+                full: cookie.is_none(),
+                cookie: cookie.take(),
+                refreshed: false,
+            }));
+            let task = {
+                let (consumer, progress) = (consumer.clone(), progress.clone());
+                tokio::spawn(async move { consumer.follow(&mut *progress.lock().await).await })
+            };
+            let end = match task.await {
+                Ok(end) => end,
+                Err(error) if error.is_panic() => {
+                    End::Lost("the provider sent something that can't be parsed".to_owned())
+                }
+                Err(_) => return,
+            };
+            consumer.replica.set_in_sync(false);
+            // tokio's mutex is not poisoned by a panic: the cookie is that of the last state taken in whole
+            let progress = progress.lock().await;
+            if progress.refreshed {
+                wait = BACKOFF.0;
+            }
+            match end {
+                End::RefreshRequired => {
+                    info!("the provider wants a full refresh; reads go on from what is here");
+                    tokio::time::sleep(BACKOFF.0).await;
+                }
+                End::Lost(why) => {
+                    cookie.clone_from(&progress.cookie);
+                    warn!(why, retry_ms = wait.as_millis(), "content sync was lost; reads go on from what is here");
+                    let [spread] = random::<1>();
+                    tokio::time::sleep(wait.mul_f64(0.5 + f64::from(spread) / 510.0)).await;
+                    wait = (wait * 2).min(BACKOFF.1);
+                }
+            }
+        }
+    }
+
+    /// One connection, from the search to its end.
+    async fn follow(&self, progress: &mut Progress) -> End {
+        match self.try_follow(progress).await {
+            Ok(end) | Err(end) => end,
+        }
+    }
+
+    async fn try_follow(&self, progress: &mut Progress) -> Result<End, End> {
+        let mut ldap = self.client.connect().await.map_err(|e| End::Lost(format!("{e:?}")))?;
+        let alive = ldap.clone();
+        let with_cookie = !progress.full;
+        self.replica.change(super::tables::Tables::begin_refresh);
+        let request =
+            SyncRequest { mode: RefreshMode::RefreshAndPersist, cookie: progress.cookie.clone(), reload_hint: false };
+        let classes = ["inetOrgPerson", "usherAccount", "usherGroup", "usherDatacenter", "usherSession"];
+        let filter = Filter::Any(classes.map(|class| Filter::Equal("objectClass", class)).to_vec()).text();
+        let mut control: ldap3::controls::RawControl = request.into();
+        control.crit = true;
+        let mut stream = ldap
+            .with_controls(vec![control])
+            .with_search_options(SearchOptions::new())
+            .streaming_search(self.decoder.tree.base(), Scope::Subtree, &filter, schema::REPLICATED.to_vec())
+            .await
+            .map_err(|e| End::Lost(e.to_string()))?;
+        let mut keepalive = tokio::time::interval_at(tokio::time::Instant::now() + KEEPALIVE, KEEPALIVE);
+        keepalive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        debug!(with_cookie, "content sync started");
+        loop {
+            let next = tokio::select! {
+                next = stream.next() => next,
+                _ = keepalive.tick() => {
+                    self.sign_of_life(alive.clone()).await?;
+                    continue;
+                }
+            };
+            match next {
+                Ok(Some(message)) if message.is_intermediate() => self.info(parse_syncinfo(message), progress),
+                Ok(Some(message)) if message.is_ref() => {}
+                Ok(Some(message)) => self.entry(message, progress)?,
+                Ok(None) => break,
+                Err(error) => return Err(End::Lost(error.to_string())),
+            }
+        }
+        let result = stream.finish().await;
+        progress.advance(done_cookie(&result.ctrls));
+        match result.rc {
+            // e-syncRefreshRequired
+            4096 => Ok(End::RefreshRequired),
+            // "consumer state is newer than provider!": the provider lost its last states
+            53 if with_cookie && !progress.refreshed => Ok(End::RefreshRequired),
+            _ => Err(End::Lost(format!("{:?}", code::check(result).err()))),
+        }
+    }
+
+    /// One entry of the refresh or of the persist phase.
+    fn entry(&self, message: ResultEntry, progress: &mut Progress) -> Result<(), End> {
+        let state = message.1.iter().find_map(|control| match control {
+            Control(Some(ControlType::SyncState), raw) => Some(raw.parse::<SyncState>()),
+            _ => None,
+        });
+        let Some(state) = state else { return Err(End::Lost("an entry without sync state".to_owned())) };
+        let Some(id) = entry_id(&state.entry_uuid) else {
+            return Err(End::Lost("an entry without a valid entryUUID".to_owned()));
+        };
+        match state.state {
+            EntryState::Present => self.replica.change(|tables| tables.present(id)),
+            EntryState::Delete => self.replica.change(|tables| tables.remove(id)),
+            EntryState::Add | EntryState::Modify => {
+                let decoded = RawEntry::from_tag(message.0).and_then(|raw| self.decoder.decode(&raw, Some(id)));
+                let source = if progress.refreshed { Source::Push } else { Source::Refresh };
+                match decoded {
+                    Some(decoded) => self.replica.change(|tables| tables.put(decoded, source)),
+                    None => {
+                        // What it was is no longer true; what it is can't be told.
+                        warn!(%id, "an entry can't be parsed and is skipped");
+                        self.replica.change(|tables| tables.remove(id));
+                    }
+                }
+            }
+        }
+        progress.advance(state.cookie);
+        Ok(())
+    }
+
+    /// A sync info message: cookies, the end of a refresh, sets of entries.
+    fn info(&self, info: SyncInfo, progress: &mut Progress) {
+        let cookie = match info {
+            SyncInfo::NewCookie(cookie) => Some(cookie),
+            SyncInfo::SyncIdSet { cookie, refresh_deletes, sync_uuids } => {
+                self.replica.change(|tables| {
+                    for id in sync_uuids.iter().filter_map(|uuid| entry_id(uuid)) {
+                        if refresh_deletes {
+                            tables.remove(id);
+                        } else {
+                            tables.present(id);
+                        }
+                    }
+                });
+                cookie
+            }
+            SyncInfo::RefreshPresent { cookie, refresh_done } => {
+                // the present phase named everything that exists
+                self.replica.change(super::tables::Tables::drop_unseen);
+                self.refresh_ended(refresh_done, progress);
+                cookie
+            }
+            SyncInfo::RefreshDelete { cookie, refresh_done } => {
+                // A refresh without a cookie sent everything that exists and ends like this on OpenLDAP; with a cookie
+                // it is a delete phase, which named what is gone.
+                if progress.full {
+                    self.replica.change(super::tables::Tables::drop_unseen);
+                }
+                self.refresh_ended(refresh_done, progress);
+                cookie
+            }
+        };
+        progress.advance(cookie);
+    }
+
+    fn refresh_ended(&self, done: bool, progress: &mut Progress) {
+        if done {
+            progress.refreshed = true;
+            self.replica.set_in_sync(true);
+            info!("content sync is up to date");
+        }
+    }
+
+    /// Asks for a sign of life on the consumer's own connection. Not a search: searches are counted.
+    async fn sign_of_life(&self, mut ldap: Ldap) -> Result<(), End> {
+        match ldap.with_timeout(self.client.operation_timeout()).extended(WhoAmI).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(End::Lost(format!("no sign of life: {error}"))),
+        }
+    }
+}
+
+fn entry_id(uuid: &[u8]) -> Option<EntryId> {
+    uuid.try_into().ok().map(EntryId)
+}
+
+fn done_cookie(controls: &[Control]) -> Option<Vec<u8>> {
+    controls.iter().find_map(|control| match control {
+        Control(Some(ControlType::SyncDone), raw) => raw.parse::<SyncDone>().cookie,
+        _ => None,
+    })
+}

@@ -1,0 +1,369 @@
+//! The entries and their indexes. One entry in, one entry out: every change goes through [`Tables::put`] and
+//! [`Tables::remove`], which keep all indexes. Questions are answered by `view`.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::accounts::{Datacenter, EntryId, Group, SYSTEM_USER, Session, User};
+use crate::name::{DcName, GroupName, UserName};
+
+use super::super::decode::{Decoded, Item, UserFacts};
+use super::recheck::Suspect;
+
+/// Where a decoded entry came from, which decides whether it may replace what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Content sync while the refresh runs: the directory's state, even where its CSN is older (a restored backup).
+    Refresh,
+    /// Content sync in the persist phase.
+    Push,
+    /// The post-read answer to our own write.
+    OwnWrite,
+    /// A second look at a group.
+    Recheck,
+}
+
+/// One entry.
+pub(crate) struct Slot {
+    pub(crate) csn: Box<str>,
+    pub(crate) kept: Kept,
+    /// Written by us since the last refresh began: that refresh may bring an older state of it.
+    own: bool,
+    /// Seen in the refresh that runs.
+    seen: bool,
+}
+
+pub(crate) enum Kept {
+    User(Arc<User>, UserFacts),
+    Group(Arc<Group>),
+    Datacenter(Arc<Datacenter>),
+    Session(Session),
+    Skipped,
+}
+
+/// Entries ordered by the bytes of their stored name.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ByName(pub(crate) Box<str>, pub(crate) EntryId);
+
+/// The entries that claim one value: nearly always one.
+pub(crate) struct Claims(Vec<EntryId>);
+
+impl Claims {
+    /// The entry, if exactly one claims the value.
+    pub(crate) fn only(&self) -> Option<EntryId> {
+        match self.0[..] {
+            [id] => Some(id),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn all(&self) -> &[EntryId] {
+        &self.0
+    }
+}
+
+/// From a value to the entries that claim it.
+pub(crate) struct Index<K>(HashMap<K, Claims>);
+
+impl<K> Default for Index<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Index<K> {
+    fn insert(&mut self, key: K, id: EntryId) {
+        let claims = &mut self.0.entry(key).or_insert_with(|| Claims(Vec::with_capacity(1))).0;
+        if !claims.contains(&id) {
+            claims.push(id);
+        }
+    }
+
+    fn remove(&mut self, key: &K, id: EntryId) {
+        if let Some(claims) = self.0.get_mut(key) {
+            claims.0.retain(|c| *c != id);
+            if claims.0.is_empty() {
+                self.0.remove(key);
+            }
+        }
+    }
+
+    pub(crate) fn get<Q>(&self, key: &Q) -> &[EntryId]
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.0.get(key).map_or(&[], Claims::all)
+    }
+
+    pub(crate) fn only<Q>(&self, key: &Q) -> Option<EntryId>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        self.0.get(key).and_then(Claims::only)
+    }
+}
+
+/// A member that went away: the group's `member` may still name it until the directory's own clean-up has run, and must
+/// not give the membership to the next entry of that name.
+struct Departure {
+    at: Instant,
+    /// A push named the member after it went.
+    named_again: bool,
+}
+
+/// All of it.
+#[derive(Default)]
+pub(crate) struct Tables {
+    pub(super) slots: HashMap<EntryId, Slot>,
+    pub(super) users: Index<UserName>,
+    pub(super) users_by_name: BTreeSet<ByName>,
+    /// E-mail addresses in lower case.
+    pub(super) mails: Index<Box<str>>,
+    pub(super) api_keys: Index<[u8; 32]>,
+    pub(super) users_bound: HashMap<DcName, HashSet<EntryId>>,
+    pub(super) groups: Index<GroupName>,
+    pub(super) groups_by_name: BTreeSet<ByName>,
+    /// The groups whose `member` names the user, whether or not he exists.
+    pub(super) memberships: HashMap<UserName, HashSet<EntryId>>,
+    pub(super) datacenters: Index<DcName>,
+    pub(super) datacenters_by_name: BTreeSet<ByName>,
+    pub(super) sessions: Index<[u8; 32]>,
+    pub(super) sessions_of: HashMap<EntryId, HashSet<EntryId>>,
+    pub(super) skipped: usize,
+    departed: HashMap<(EntryId, UserName), Departure>,
+    suspects: Vec<Suspect>,
+    /// Entries that we deleted ourselves: a push that was on its way must not bring them back.
+    deleted: HashSet<EntryId>,
+}
+
+impl Tables {
+    /// Takes an entry in, unless a newer state of it is known.
+    pub(crate) fn put(&mut self, decoded: Decoded, source: Source) {
+        let Decoded { id, csn, item } = decoded;
+        if self.deleted.contains(&id) {
+            return;
+        }
+        if let Some(slot) = self.slots.get_mut(&id) {
+            let stale = match source {
+                Source::Refresh => slot.own && csn < slot.csn,
+                Source::Push | Source::OwnWrite | Source::Recheck => csn < slot.csn,
+            };
+            if stale {
+                slot.seen = true;
+                return;
+            }
+        }
+        let before = self.take(id);
+        let kept = match item {
+            Item::User(user, facts) => Kept::User(Arc::new(user), facts),
+            Item::Group(group) => Kept::Group(Arc::new(self.without_departed(group, source))),
+            Item::Datacenter(dc) => Kept::Datacenter(Arc::new(dc)),
+            Item::Session(session) => Kept::Session(session),
+            Item::Skipped => Kept::Skipped,
+        };
+        if let Some(Slot { kept: Kept::User(old, _), .. }) = &before
+            && !matches!(&kept, Kept::User(new, _) if new.name == old.name)
+        {
+            self.depart(&old.name);
+        }
+        let own = source == Source::OwnWrite || before.as_ref().is_some_and(|slot| slot.own);
+        self.index(id, &kept);
+        self.slots.insert(id, Slot { csn, kept, own, seen: true });
+    }
+
+    /// Forgets an entry that the directory no longer has.
+    pub(crate) fn remove(&mut self, id: EntryId) {
+        self.deleted.remove(&id);
+        if let Some(Slot { kept: Kept::User(user, _), .. }) = self.take(id) {
+            self.depart(&user.name);
+        }
+    }
+
+    /// Forgets an entry that we deleted, and keeps pushes of its last states out until the push of its end arrives.
+    pub(crate) fn remove_own(&mut self, id: EntryId) {
+        if self.slots.contains_key(&id) {
+            self.remove(id);
+            self.deleted.insert(id);
+        }
+    }
+
+    /// A refresh begins: nothing is seen yet, and own writes from before it are as old as everything else.
+    pub(crate) fn begin_refresh(&mut self) {
+        for slot in self.slots.values_mut() {
+            slot.seen = false;
+            slot.own = false;
+        }
+        self.deleted.clear();
+    }
+
+    /// The refresh says that this entry is unchanged.
+    pub(crate) fn present(&mut self, id: EntryId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.seen = true;
+        }
+    }
+
+    /// The refresh is complete and named everything that exists: the rest is gone, but for what we wrote meanwhile.
+    pub(crate) fn drop_unseen(&mut self) {
+        let gone: Vec<EntryId> =
+            self.slots.iter().filter(|(_, slot)| !slot.seen && !slot.own).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.remove(id);
+        }
+    }
+
+    /// The groups that lost a member since the last call.
+    pub(super) fn take_suspects(&mut self) -> Vec<Suspect> {
+        std::mem::take(&mut self.suspects)
+    }
+
+    /// We made these users members of the group: that counts at once, whatever was there before. The group is read
+    /// again all the same, since the clean-up after a predecessor may take the new membership away unseen.
+    pub(crate) fn readmit(&mut self, group: &Group, members: &[UserName]) {
+        for member in members {
+            if self.departed.remove(&(group.id, member.clone())).is_some() {
+                self.suspects.push(Suspect { group: group.id, name: group.name.clone() });
+            }
+        }
+    }
+
+    /// The last look at a group is over: members who departed longer than `age` ago are back if they were named again
+    /// and the directory still names them. Those that the directory no longer names are forgotten; those that it still
+    /// names from before stay away.
+    pub(crate) fn settle(&mut self, decoded: Decoded, age: Duration) {
+        let Item::Group(group) = &decoded.item else { return };
+        self.departed.retain(|(id, member), departure| {
+            *id != decoded.id
+                || departure.at.elapsed() < age
+                || (!departure.named_again && group.members.contains(member))
+        });
+        self.put(decoded, Source::Recheck);
+    }
+
+    /// The group without members who departed. A push that names one again is remembered but not believed at once: it
+    /// may have been made before the clean-up.
+    fn without_departed(&mut self, mut group: Group, source: Source) -> Group {
+        let id = group.id;
+        let mut again = false;
+        let departed = &mut self.departed;
+        if !departed.is_empty() {
+            group.members.retain(|member| match departed.get_mut(&(id, member.clone())) {
+                None => true,
+                Some(departure) => {
+                    if source == Source::Push && !departure.named_again {
+                        departure.named_again = true;
+                        departure.at = Instant::now();
+                        again = true;
+                    }
+                    false
+                }
+            });
+        }
+        if again {
+            self.suspects.push(Suspect { group: id, name: group.name.clone() });
+        }
+        group
+    }
+
+    /// The user of this name is gone: his memberships end now, whenever the directory cleans up.
+    fn depart(&mut self, name: &UserName) {
+        let Some(groups) = self.memberships.remove(name) else { return };
+        for id in groups {
+            let Some(Slot { kept: Kept::Group(group), .. }) = self.slots.get_mut(&id) else { continue };
+            let changed = Arc::make_mut(group);
+            changed.members.retain(|member| member != name);
+            let suspect = Suspect { group: id, name: changed.name.clone() };
+            self.departed.insert((id, name.clone()), Departure { at: Instant::now(), named_again: false });
+            self.suspects.push(suspect);
+        }
+    }
+
+    /// Takes an entry out of the table and of all indexes.
+    fn take(&mut self, id: EntryId) -> Option<Slot> {
+        let slot = self.slots.remove(&id)?;
+        match &slot.kept {
+            Kept::User(user, _) => {
+                self.users.remove(&user.name, id);
+                self.users_by_name.remove(&ByName(user.name.as_str().into(), id));
+                self.mails.remove(&mail_key(&user.email), id);
+                if let Some(hash) = &user.api_key_hash {
+                    self.api_keys.remove(hash, id);
+                }
+                if let Some(dc) = &user.dc_bound {
+                    forget(&mut self.users_bound, dc, id);
+                }
+            }
+            Kept::Group(group) => {
+                self.groups.remove(&group.name, id);
+                self.groups_by_name.remove(&ByName(group.name.as_str().into(), id));
+                for member in &group.members {
+                    forget(&mut self.memberships, member, id);
+                }
+            }
+            Kept::Datacenter(dc) => {
+                self.datacenters.remove(&dc.name, id);
+                self.datacenters_by_name.remove(&ByName(dc.name.as_str().into(), id));
+            }
+            Kept::Session(session) => {
+                self.sessions.remove(&session.token_hash, id);
+                forget(&mut self.sessions_of, &session.user, id);
+            }
+            Kept::Skipped => self.skipped -= 1,
+        }
+        Some(slot)
+    }
+
+    fn index(&mut self, id: EntryId, kept: &Kept) {
+        match kept {
+            Kept::User(user, _) => {
+                self.users.insert(user.name.clone(), id);
+                if user.name.as_str() != SYSTEM_USER {
+                    self.users_by_name.insert(ByName(user.name.as_str().into(), id));
+                }
+                if !user.email.is_empty() {
+                    self.mails.insert(mail_key(&user.email), id);
+                }
+                if let Some(hash) = user.api_key_hash {
+                    self.api_keys.insert(hash, id);
+                }
+                if let Some(dc) = &user.dc_bound {
+                    self.users_bound.entry(dc.clone()).or_default().insert(id);
+                }
+            }
+            Kept::Group(group) => {
+                self.groups.insert(group.name.clone(), id);
+                self.groups_by_name.insert(ByName(group.name.as_str().into(), id));
+                for member in &group.members {
+                    self.memberships.entry(member.clone()).or_default().insert(id);
+                }
+            }
+            Kept::Datacenter(dc) => {
+                self.datacenters.insert(dc.name.clone(), id);
+                self.datacenters_by_name.insert(ByName(dc.name.as_str().into(), id));
+            }
+            Kept::Session(session) => {
+                self.sessions.insert(session.token_hash, id);
+                self.sessions_of.entry(session.user).or_default().insert(id);
+            }
+            Kept::Skipped => self.skipped += 1,
+        }
+    }
+}
+
+/// The key of an e-mail address in the index.
+pub(super) fn mail_key(mail: &str) -> Box<str> {
+    mail.to_ascii_lowercase().into()
+}
+
+fn forget<K: Eq + Hash>(map: &mut HashMap<K, HashSet<EntryId>>, key: &K, id: EntryId) {
+    if let Some(set) = map.get_mut(key) {
+        set.remove(&id);
+        if set.is_empty() {
+            map.remove(key);
+        }
+    }
+}

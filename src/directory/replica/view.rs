@@ -1,0 +1,179 @@
+//! The questions that can be asked of the replica. All are look-ups in indexes or walks over one; none waits.
+
+use std::sync::{Arc, RwLockReadGuard};
+
+use crate::accounts::{Datacenter, EntryId, Group, Session, User};
+use crate::name::{DcName, GroupName, UserName};
+
+use super::super::decode::UserFacts;
+use super::tables::{Kept, Tables, mail_key};
+
+/// A consistent view of the replica. It holds the tables' lock for reading, so it is short-lived, and it is not `Send`:
+/// it can't be held across an `await`.
+pub(crate) struct View<'a>(pub(crate) RwLockReadGuard<'a, Tables>);
+
+impl View<'_> {
+    /// The user called `name`; none where two entries claim the name.
+    pub(crate) fn user(&self, name: &UserName) -> Option<&Arc<User>> {
+        self.user_by_id(self.0.users.only(name)?)
+    }
+
+    pub(crate) fn user_by_id(&self, id: EntryId) -> Option<&Arc<User>> {
+        match &self.0.slots.get(&id)?.kept {
+            Kept::User(user, _) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// The user whose API key has this keyed hash; none where two entries claim it, or the user's name.
+    pub(crate) fn user_by_api_key(&self, hash: &[u8; 32]) -> Option<&Arc<User>> {
+        self.unambiguous(self.0.api_keys.only(hash)?)
+    }
+
+    /// The user with this identity, unless another entry claims the name too: then neither may do anything.
+    pub(crate) fn unambiguous(&self, id: EntryId) -> Option<&Arc<User>> {
+        self.user_by_id(id).filter(|user| self.0.users.only(&user.name) == Some(id))
+    }
+
+    pub(crate) fn session(&self, token_hash: &[u8; 32]) -> Option<&Session> {
+        match &self.0.slots.get(&self.0.sessions.only(token_hash)?)?.kept {
+            Kept::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// The user's sessions, in no order.
+    pub(crate) fn sessions_of(&self, user: EntryId) -> Vec<Session> {
+        let ids = self.0.sessions_of.get(&user).into_iter().flatten();
+        ids.filter_map(|id| match &self.0.slots.get(id)?.kept {
+            Kept::Session(session) => Some(session.clone()),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// All sessions, in no order.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.0.slots.values().filter_map(|slot| match &slot.kept {
+            Kept::Session(session) => Some(session),
+            _ => None,
+        })
+    }
+
+    /// All users but `_system`, by the bytes of the stored name. Where two entries claim one name there is none.
+    pub(crate) fn users(&self) -> impl DoubleEndedIterator<Item = &Arc<User>> {
+        self.0.users_by_name.iter().filter_map(|key| self.unambiguous(key.1))
+    }
+
+    /// The users whose name or e-mail address is `text`, without regard to case; `_system` among them.
+    pub(crate) fn identity_owners(&self, text: &str) -> Vec<&Arc<User>> {
+        let by_name = UserName::parse(text).ok();
+        let by_name = by_name.as_ref().map_or(&[][..], |name| self.0.users.get(name));
+        let by_mail = self.0.mails.get(&*mail_key(text));
+        let mut ids: Vec<EntryId> = by_name.iter().chain(by_mail).copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().filter_map(|id| self.user_by_id(id)).collect()
+    }
+
+    /// What writes need to know of a user's entry: its version, and more.
+    pub(crate) fn user_state(&self, id: EntryId) -> Option<(Arc<User>, UserFacts, Box<str>)> {
+        let slot = self.0.slots.get(&id)?;
+        match &slot.kept {
+            Kept::User(user, facts) => Some((user.clone(), *facts, slot.csn.clone())),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn group(&self, name: &GroupName) -> Option<&Arc<Group>> {
+        self.group_by_id(self.0.groups.only(name)?)
+    }
+
+    pub(crate) fn group_by_id(&self, id: EntryId) -> Option<&Arc<Group>> {
+        match &self.0.slots.get(&id)?.kept {
+            Kept::Group(group) => Some(group),
+            _ => None,
+        }
+    }
+
+    /// All groups, by the bytes of the stored name.
+    pub(crate) fn groups(&self) -> impl DoubleEndedIterator<Item = &Arc<Group>> {
+        let tables = &self.0;
+        tables
+            .groups_by_name
+            .iter()
+            .filter_map(|key| self.group_by_id(key.1))
+            .filter(|group| tables.groups.only(&group.name) == Some(group.id))
+    }
+
+    /// The groups that the user is a member of, by name.
+    pub(crate) fn groups_of(&self, user: &UserName) -> Vec<&Arc<Group>> {
+        let ids = self.0.memberships.get(user).into_iter().flatten();
+        let mut groups: Vec<&Arc<Group>> = ids
+            .filter_map(|id| self.group_by_id(*id))
+            .filter(|group| self.0.groups.only(&group.name) == Some(group.id))
+            .collect();
+        groups.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+        groups
+    }
+
+    /// The members that exist, by name; `_system` is none.
+    pub(crate) fn members_of(&self, group: &Group) -> Vec<&Arc<User>> {
+        let mut members: Vec<&Arc<User>> = group.members.iter().filter_map(|name| self.user(name)).collect();
+        members.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+        members.dedup_by_key(|user| user.id);
+        members
+    }
+
+    pub(crate) fn datacenter(&self, name: &DcName) -> Option<&Arc<Datacenter>> {
+        self.datacenter_by_id(self.0.datacenters.only(name)?)
+    }
+
+    fn datacenter_by_id(&self, id: EntryId) -> Option<&Arc<Datacenter>> {
+        match &self.0.slots.get(&id)?.kept {
+            Kept::Datacenter(dc) => Some(dc),
+            _ => None,
+        }
+    }
+
+    /// All datacenters, by the bytes of the stored name.
+    pub(crate) fn datacenters(&self) -> impl DoubleEndedIterator<Item = &Arc<Datacenter>> {
+        let tables = &self.0;
+        tables
+            .datacenters_by_name
+            .iter()
+            .filter_map(|key| self.datacenter_by_id(key.1))
+            .filter(|dc| tables.datacenters.only(&dc.name) == Some(dc.id))
+    }
+
+    /// The groups attached to the datacenter, by name.
+    pub(crate) fn groups_of_datacenter(&self, dc: &DcName) -> Vec<&Arc<Group>> {
+        self.groups().filter(|group| group.datacenters.contains(dc)).collect()
+    }
+
+    pub(crate) fn datacenters_owned_by(&self, user: &UserName) -> Vec<&Arc<Datacenter>> {
+        self.datacenters().filter(|dc| dc.owner.as_ref() == Some(user)).collect()
+    }
+
+    /// The users bound to the datacenter, in no order.
+    pub(crate) fn users_bound_to(&self, dc: &DcName) -> Vec<&Arc<User>> {
+        let ids = self.0.users_bound.get(dc).into_iter().flatten();
+        ids.filter_map(|id| self.unambiguous(*id)).collect()
+    }
+
+    /// How many users, groups, datacenters and sessions there are, and how many entries were skipped.
+    pub(crate) fn counts(&self) -> [usize; 5] {
+        let tables = &self.0;
+        [
+            tables.users_by_name.len(),
+            tables.groups_by_name.len(),
+            tables.datacenters_by_name.len(),
+            tables.slots.len()
+                - tables.skipped
+                - tables.users_by_name.len()
+                - tables.groups_by_name.len()
+                - tables.datacenters_by_name.len(),
+            tables.skipped,
+        ]
+    }
+}

@@ -1,0 +1,127 @@
+//! Writing datacenters.
+
+use std::sync::Arc;
+
+use crate::accounts::error::UniqueField;
+use crate::accounts::{Datacenter, DatacenterChange, GroupChange, NewDatacenter, StoreError, UserChange};
+
+use super::super::code::OpError;
+use super::super::connection::{Attribute, Change};
+use super::super::{Directory, schema};
+use super::{attribute, bytes};
+
+impl Directory {
+    /// Adds the datacenter with a new number, then attaches `new.groups`.
+    pub(crate) async fn create_datacenter(&self, new: NewDatacenter) -> Result<Arc<Datacenter>, StoreError> {
+        let inner = &*self.0;
+        let tree = &inner.decoder.tree;
+        let dn = tree.datacenter(&new.name);
+        let number = inner.client.increment(&tree.state(), schema::NEXT_DATACENTER).await?;
+        let mut entry: Vec<Attribute> = vec![
+            ("objectClass", vec![bytes("usherDatacenter")]),
+            attribute("cn", new.name.as_str()),
+            attribute(schema::NUMBER, &number.to_string()),
+            attribute(schema::ALIAS, &new.alias),
+            attribute(schema::SITE, &new.site),
+            attribute(schema::OWNER, &tree.user(&new.owner)),
+            attribute(schema::ACCESS, &new.access.number().to_string()),
+        ];
+        if !new.desc.is_empty() {
+            entry.push(attribute("description", &new.desc));
+        }
+        let raw = inner.client.add(&dn, &entry).await.map_err(alias_or_site)?;
+        inner.take_in(&dn, raw).await?;
+        for name in &new.groups {
+            let group = self.read().group(name).cloned();
+            if let Some(group) = group {
+                let change = GroupChange { attach: vec![new.name.clone()], ..GroupChange::default() };
+                self.update_group(&group, change).await?;
+            }
+        }
+        self.read().datacenter(&new.name).cloned().ok_or(StoreError::NotFound)
+    }
+
+    pub(crate) async fn update_datacenter(
+        &self,
+        dc: &Datacenter,
+        change: DatacenterChange,
+    ) -> Result<Arc<Datacenter>, StoreError> {
+        let inner = &*self.0;
+        let tree = &inner.decoder.tree;
+        let dn = tree.datacenter(&dc.name);
+        let mut changes = Vec::new();
+        if let Some(alias) = &change.alias {
+            changes.push(Change::set(schema::ALIAS, Some(alias)));
+        }
+        if let Some(site) = &change.site {
+            changes.push(Change::set(schema::SITE, Some(site)));
+        }
+        if let Some(owner) = &change.owner {
+            changes.push(Change::set(schema::OWNER, Some(&tree.user(owner))));
+        }
+        if let Some(access) = change.access {
+            changes.push(Change::set(schema::ACCESS, Some(&access.number().to_string())));
+        }
+        if let Some(desc) = change.desc.as_deref() {
+            changes.push(Change::set("description", (!desc.is_empty()).then_some(desc)));
+        }
+        if !changes.is_empty() {
+            if dc.number == 0 {
+                let number = inner.client.increment(&tree.state(), schema::NEXT_DATACENTER).await?;
+                changes.push(Change::set(schema::NUMBER, Some(&number.to_string())));
+            }
+            let raw = inner.client.modify(&dn, &changes, None).await.map_err(alias_or_site)?;
+            inner.take_in(&dn, raw).await?;
+        }
+        self.read().datacenter(&dc.name).cloned().ok_or(StoreError::NotFound)
+    }
+
+    /// Unbinds its users and groups and detaches its groups, then deletes the entry. Nothing else is deleted.
+    pub(crate) async fn delete_datacenter(&self, dc: &Datacenter) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        let (users, groups) = {
+            let view = self.read();
+            let users: Vec<_> = view.users_bound_to(&dc.name).into_iter().cloned().collect();
+            let groups: Vec<_> = view
+                .groups()
+                .filter(|g| g.datacenters.contains(&dc.name) || g.dc_bound.as_ref() == Some(&dc.name))
+                .cloned()
+                .collect();
+            (users, groups)
+        };
+        // groups first: an attachment may give rights in it, being unbound gives none
+        for group in groups {
+            let change = GroupChange {
+                dc_bound: (group.dc_bound.as_ref() == Some(&dc.name)).then_some(None),
+                detach: group.datacenters.iter().filter(|d| **d == dc.name).cloned().collect(),
+                ..GroupChange::default()
+            };
+            match self.update_group(&group, change).await {
+                Ok(_) | Err(StoreError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for user in users {
+            match self.update_user(&user, UserChange { dc_bound: Some(None), ..UserChange::default() }).await {
+                Ok(_) | Err(StoreError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let deleted = inner.client.delete(&inner.decoder.tree.datacenter(&dc.name)).await;
+        if matches!(deleted, Ok(()) | Err(OpError::Store(StoreError::NotFound))) {
+            inner.replica.change(|tables| tables.remove_own(dc.id));
+        }
+        deleted.map_err(StoreError::from)
+    }
+}
+
+/// Which of the two guarded values was taken. slapd names the attribute in the filter that it reports.
+fn alias_or_site(error: OpError) -> StoreError {
+    match error {
+        OpError::NotUnique(text) if text.to_ascii_lowercase().contains("ushersite") => {
+            StoreError::NotUnique(UniqueField::Site)
+        }
+        OpError::NotUnique(_) => StoreError::NotUnique(UniqueField::Alias),
+        other => other.into(),
+    }
+}

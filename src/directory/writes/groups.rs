@@ -1,0 +1,121 @@
+//! Writing groups and memberships. Members are added and deleted as single values, so that parallel writers all hold.
+
+use std::sync::Arc;
+
+use crate::accounts::error::UniqueField;
+use crate::accounts::{Group, GroupChange, NewGroup, StoreError};
+use crate::name::{GroupName, UserName};
+
+use super::super::code::OpError;
+use super::super::connection::{Attribute, Change};
+use super::super::{Directory, Inner, schema};
+use super::{attribute, bytes, unique};
+
+impl Directory {
+    pub(crate) async fn create_group(&self, new: NewGroup) -> Result<Arc<Group>, StoreError> {
+        let inner = &*self.0;
+        let tree = &inner.decoder.tree;
+        let dn = tree.group(&new.name);
+        let mut entry: Vec<Attribute> = vec![
+            ("objectClass", vec![bytes("usherGroup")]),
+            attribute("cn", new.name.as_str()),
+            attribute(schema::ALIAS, &new.alias),
+        ];
+        if !new.permissions.is_empty() {
+            entry.push((schema::PERMISSION, new.permissions.iter().map(|p| bytes(p.name())).collect()));
+        }
+        if !new.members.is_empty() {
+            entry.push(("member", new.members.iter().map(|m| tree.user(m).into_bytes()).collect()));
+        }
+        if let Some(dc) = &new.dc_bound {
+            let dc = tree.datacenter(dc);
+            entry.push(attribute(schema::DC_BOUND, &dc));
+            entry.push(attribute(schema::DATACENTER_LINK, &dc));
+        }
+        let raw = inner.client.add(&dn, &entry).await.map_err(|e| unique(e, UniqueField::Alias))?;
+        inner.take_in(&dn, raw).await?;
+        self.read().group(&new.name).cloned().ok_or(StoreError::NotFound)
+    }
+
+    /// Takes away first (members, attachments, permissions that go), then sets the rest, all in one modify where the
+    /// entry is as we think.
+    pub(crate) async fn update_group(&self, group: &Group, change: GroupChange) -> Result<Arc<Group>, StoreError> {
+        let inner = &*self.0;
+        let tree = &inner.decoder.tree;
+        let dn = tree.group(&group.name);
+        let mut fields = Vec::new();
+        if let Some(alias) = &change.alias {
+            fields.push(Change::set(schema::ALIAS, Some(alias)));
+        }
+        if let Some(permissions) = &change.permissions {
+            fields.push(Change::Replace(schema::PERMISSION, permissions.iter().map(|p| bytes(p.name())).collect()));
+        }
+        if let Some(bound) = &change.dc_bound {
+            fields.push(Change::set(schema::DC_BOUND, bound.as_ref().map(|dc| tree.datacenter(dc)).as_deref()));
+        }
+        let values = |name, values: Vec<Vec<u8>>, add: bool| match (values.is_empty(), add) {
+            (true, _) => None,
+            (false, true) => Some(Change::Add(name, values)),
+            (false, false) => Some(Change::Delete(name, values)),
+        };
+        let users = |names: &[UserName]| names.iter().map(|n| tree.user(n).into_bytes()).collect::<Vec<_>>();
+        let dcs = |names: &[crate::name::DcName]| names.iter().map(|n| tree.datacenter(n).into_bytes()).collect();
+        let lists: Vec<Change> = [
+            values("member", users(&change.remove_members), false),
+            values(schema::DATACENTER_LINK, dcs(&change.detach), false),
+            values(schema::DATACENTER_LINK, dcs(&change.attach), true),
+            values("member", users(&change.add_members), true),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let all: Vec<Change> = fields.iter().cloned().chain(lists.iter().cloned()).collect();
+        if !all.is_empty() {
+            inner.replica.change(|tables| tables.readmit(group, &change.add_members));
+            match inner.client.modify(&dn, &all, None).await {
+                Ok(raw) => inner.take_in(&dn, raw).await?,
+                // somebody did a part of it: the fields as one, the values one by one
+                Err(OpError::ValueState) => {
+                    if !fields.is_empty() {
+                        let raw = inner.client.modify(&dn, &fields, None).await;
+                        inner.take_in(&dn, raw.map_err(|e| unique(e, UniqueField::Alias))?).await?;
+                    }
+                    inner.change_values(&dn, lists).await?;
+                }
+                Err(error) => return Err(unique(error, UniqueField::Alias)),
+            }
+        }
+        self.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound)
+    }
+
+    pub(crate) async fn delete_group(&self, group: &Group) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        let deleted = inner.client.delete(&inner.decoder.tree.group(&group.name)).await;
+        if matches!(deleted, Ok(()) | Err(OpError::Store(StoreError::NotFound))) {
+            inner.replica.change(|tables| tables.remove_own(group.id));
+        }
+        deleted.map_err(StoreError::from)
+    }
+}
+
+impl Inner {
+    /// Makes the user a member of the group, if he is none.
+    pub(super) async fn join(&self, group: &GroupName, user: &UserName) -> Result<(), StoreError> {
+        let tree = &self.decoder.tree;
+        let known = self.view().group(group).cloned();
+        if let Some(known) = known {
+            self.replica.change(|tables| tables.readmit(&known, std::slice::from_ref(user)));
+        }
+        self.change_values(&tree.group(group), vec![Change::Add("member", vec![tree.user(user).into_bytes()])]).await
+    }
+
+    /// Ends the user's membership, if he has one. A group that is gone has no members.
+    pub(super) async fn leave(&self, group: &GroupName, user: &UserName) -> Result<(), StoreError> {
+        let tree = &self.decoder.tree;
+        let change = Change::Delete("member", vec![tree.user(user).into_bytes()]);
+        match self.change_values(&tree.group(group), vec![change]).await {
+            Err(StoreError::NotFound) => Ok(()),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Writes: each one LDAP operation on one entry, taken into our own replica before the caller gets his answer.
+//!
+//! slapd 2.5 dies of transactions (field notes 1.1), so there are none. A call that touches several entries writes
+//! first what takes rights away and last what grants them; repeated after a failure, it completes.
+
+mod datacenters;
+mod groups;
+mod sessions;
+mod ssh_keys;
+mod users;
+
+use crate::accounts::StoreError;
+use crate::accounts::error::UniqueField;
+
+use super::Inner;
+use super::code::OpError;
+use super::connection::{Attribute, Change};
+use super::raw::RawEntry;
+use super::replica::tables::Source;
+use super::schema;
+
+/// How often a write is tried again because the entry was not as we thought. Each round begins with the entry as the
+/// directory has it, so more rounds are needed only while others write it at the same time.
+const ROUNDS: usize = 32;
+
+impl Inner {
+    /// Takes the answer to our own write into the replica. Without a post-read answer the entry is read.
+    async fn take_in(&self, dn: &str, raw: Option<RawEntry>) -> Result<(), StoreError> {
+        let raw = match raw {
+            Some(raw) => raw,
+            None => self.client.read(dn, schema::REPLICATED).await?.ok_or(StoreError::NotFound)?,
+        };
+        // post-read does not say the DN in the spelling of the entry on every server
+        match self.decoder.decode(&raw, None) {
+            Some(decoded) => {
+                self.replica.change(|tables| tables.put(decoded, Source::OwnWrite));
+                Ok(())
+            }
+            None => Err(StoreError::Refused(format!("{dn}: the entry that was written can't be read back"))),
+        }
+    }
+
+    /// Reads an entry that was not as we thought into the replica.
+    async fn reread(&self, dn: &str) -> Result<(), StoreError> {
+        let raw = self.client.read(dn, schema::REPLICATED).await?.ok_or(StoreError::NotFound)?;
+        if let Some(decoded) = self.decoder.decode(&raw, None) {
+            self.replica.change(|tables| tables.put(decoded, Source::OwnWrite));
+        }
+        Ok(())
+    }
+
+    /// Adds or deletes values one by one where the server says that one of them is there, or gone, already: what is
+    /// done needs no doing.
+    async fn change_values(&self, dn: &str, changes: Vec<Change>) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        match self.client.modify(dn, &changes, None).await {
+            Ok(raw) => return self.take_in(dn, raw).await,
+            Err(OpError::ValueState) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for change in changes.into_iter().flat_map(singly) {
+            match self.client.modify(dn, &[change], None).await {
+                Ok(_) | Err(OpError::ValueState) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.reread(dn).await
+    }
+}
+
+/// The change, one value at a time.
+fn singly(change: Change) -> Vec<Change> {
+    match change {
+        Change::Add(name, values) => values.into_iter().map(|v| Change::Add(name, vec![v])).collect(),
+        Change::Delete(name, values) => values.into_iter().map(|v| Change::Delete(name, vec![v])).collect(),
+        other => vec![other],
+    }
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    text.as_bytes().to_vec()
+}
+
+fn attribute(name: &'static str, value: &str) -> Attribute {
+    (name, vec![bytes(value)])
+}
+
+const fn boolean(value: bool) -> &'static str {
+    if value { "TRUE" } else { "FALSE" }
+}
+
+/// A uniqueness error in the words of the entry's kind.
+fn unique(error: OpError, field: UniqueField) -> StoreError {
+    match error {
+        OpError::NotUnique(_) => StoreError::NotUnique(field),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,131 @@
+//! Writing SSH keys: one atomic modify of the user's entry, under an assertion on its version, so that title,
+//! fingerprint and the limit hold whoever writes at the same time.
+
+use std::sync::Arc;
+
+use crate::accounts::error::KeyConflict;
+use crate::accounts::{NewSshKey, SshKey, StoreError, User};
+use crate::name::KeyTitle;
+
+use super::super::code::OpError;
+use super::super::connection::Change;
+use super::super::filter::Filter;
+use super::super::raw::RawEntry;
+use super::super::{Directory, keys, now, schema};
+use super::{ROUNDS, bytes};
+
+impl Directory {
+    /// Adds a key unless title or fingerprint is taken or `limit` reached ([`StoreError::Key`]).
+    pub(crate) async fn add_ssh_key(&self, user: &User, key: NewSshKey, limit: usize) -> Result<Arc<User>, StoreError> {
+        let key = SshKey {
+            title: key.title,
+            public: key.public,
+            created: Some(now()),
+            expires: key.expires,
+            options: key.options,
+        };
+        self.change_keys(user, |current| {
+            if current.iter().any(|k| k.title == key.title) {
+                return Err(StoreError::Key(KeyConflict::Title));
+            }
+            if current.iter().any(|k| k.public.sha256() == key.public.sha256()) {
+                return Err(StoreError::Key(KeyConflict::Fingerprint));
+            }
+            if current.len() >= limit {
+                return Err(StoreError::Key(KeyConflict::Limit));
+            }
+            Ok(KeyChange::Add(&key))
+        })
+        .await
+    }
+
+    /// Removes the key called `title`; [`StoreError::NotFound`] where there is none.
+    pub(crate) async fn remove_ssh_key(&self, user: &User, title: &KeyTitle) -> Result<Arc<User>, StoreError> {
+        self.change_keys(user, |current| {
+            let key = current.iter().find(|k| k.title == *title).ok_or(StoreError::NotFound)?;
+            Ok(KeyChange::Remove(Box::new(key.clone())))
+        })
+        .await
+    }
+
+    /// Decides on the keys as they are and writes the decision, until both are about the same version of the entry.
+    async fn change_keys<'a>(
+        &self,
+        user: &User,
+        decide: impl Fn(&[SshKey]) -> Result<KeyChange<'a>, StoreError>,
+    ) -> Result<Arc<User>, StoreError> {
+        let inner = &*self.0;
+        let dn = inner.decoder.tree.user(&user.name);
+        // The values of the key to be removed as they are stored, once it turned out that they are not as we spell them.
+        let mut stored: Option<RawEntry> = None;
+        for _ in 0..ROUNDS {
+            let Some((current, facts, csn)) = self.read().user_state(user.id) else {
+                return Err(StoreError::NotFound);
+            };
+            let decision = decide(&current.ssh_keys)?;
+            let mut changes = match (&decision, &stored) {
+                (KeyChange::Add(key), _) => vec![
+                    Change::Add(schema::SSH_PUBLIC_KEY, vec![key.public.line().into_bytes()]),
+                    Change::Add(schema::SSH_KEY, vec![keys::encode(key).into_bytes()]),
+                ],
+                (KeyChange::Remove(key), None) => our_values(key),
+                (KeyChange::Remove(key), Some(raw)) => values_about(raw, &key.public.fingerprint_sha256()),
+            };
+            if !facts.is_key_holder {
+                changes.push(Change::Add("objectClass", vec![bytes("ldapPublicKey")]));
+            }
+            if !facts.is_account {
+                changes.push(Change::Add("objectClass", vec![bytes("usherAccount")]));
+            }
+            let version = Filter::Equal(schema::ENTRY_CSN, &csn);
+            match inner.client.modify(&dn, &changes, (!csn.is_empty()).then_some(&version)).await {
+                Ok(raw) => {
+                    let rest = match (&decision, &raw) {
+                        (KeyChange::Remove(key), Some(raw)) => values_about(raw, &key.public.fingerprint_sha256()),
+                        _ => Vec::new(),
+                    };
+                    inner.take_in(&dn, raw).await?;
+                    if rest.is_empty() {
+                        return self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound);
+                    }
+                    // the key stood in more than one value: on to the others
+                    stored = inner.client.read(&dn, schema::REPLICATED).await?;
+                }
+                Err(OpError::AssertionFailed) => inner.reread(&dn).await?,
+                Err(OpError::ValueState) => {
+                    inner.reread(&dn).await?;
+                    stored = inner.client.read(&dn, schema::REPLICATED).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Contended)
+    }
+}
+
+enum KeyChange<'a> {
+    Add(&'a SshKey),
+    /// In all values that hold the key, however an LDAP tool spelt them.
+    Remove(Box<SshKey>),
+}
+
+/// The deletion of the values that we write for a key. One that an LDAP tool added has no `usherSshKey` value.
+fn our_values(key: &SshKey) -> Vec<Change> {
+    let mut changes = vec![Change::Delete(schema::SSH_PUBLIC_KEY, vec![key.public.line().into_bytes()])];
+    if key.created.is_some() || key.expires.is_some() || !key.options.is_empty() {
+        changes.push(Change::Delete(schema::SSH_KEY, vec![keys::encode(key).into_bytes()]));
+    }
+    changes
+}
+
+/// The deletion of every value of the entry that is the key with this fingerprint, or about it.
+fn values_about(raw: &RawEntry, fingerprint: &str) -> Vec<Change> {
+    let lines = raw.values("sshpublickey").iter();
+    let lines = lines.filter(|v| keys::parse_line(v).is_some_and(|k| k.fingerprint_sha256() == fingerprint));
+    let about = raw.values("ushersshkey").iter().filter(|v| keys::is_about(v, fingerprint));
+    [(schema::SSH_PUBLIC_KEY, lines.cloned().collect::<Vec<_>>()), (schema::SSH_KEY, about.cloned().collect())]
+        .into_iter()
+        .filter(|(_, values)| !values.is_empty())
+        .map(|(name, values)| Change::Delete(name, values))
+        .collect()
+}

@@ -1,0 +1,238 @@
+//! Writing users: create, change, delete.
+
+use std::sync::Arc;
+
+use crate::accounts::error::UniqueField;
+use crate::accounts::secrets::{KeyKind, hex, new_key};
+use crate::accounts::{NewUser, StoreError, User, UserChange};
+use crate::name::{GroupName, UserName};
+
+use super::super::code::OpError;
+use super::super::connection::{Attribute, Change};
+use super::super::decode::UserFacts;
+use super::super::filter::Filter;
+use super::super::{Directory, Inner, schema};
+use super::{ROUNDS, attribute, boolean, bytes, unique};
+
+impl Directory {
+    /// Adds the user's entry with a new number and new keys, then the memberships.
+    pub(crate) async fn create_user(&self, new: NewUser) -> Result<Arc<User>, StoreError> {
+        let inner = &*self.0;
+        let tree = &inner.decoder.tree;
+        let dn = tree.user(&new.name);
+        // Memberships that wait for an entry of this name were given to another entry.
+        let stray: Vec<GroupName> = {
+            let view = self.read();
+            if !view.identity_owners(new.name.as_str()).iter().any(|u| u.name == new.name) {
+                view.groups_of(&new.name).iter().map(|g| g.name.clone()).collect()
+            } else {
+                Vec::new()
+            }
+        };
+        for group in stray {
+            inner.leave(&group, &new.name).await?;
+        }
+        let number = inner.client.increment(&tree.state(), schema::NEXT_USER).await?;
+        let mut entry: Vec<Attribute> = vec![
+            ("objectClass", ["inetOrgPerson", "ldapPublicKey", "usherAccount"].map(bytes).to_vec()),
+            attribute("uid", new.name.as_str()),
+            attribute("cn", &common_name(&new.first_name, &new.last_name, &new.name)),
+            attribute("sn", &new.last_name),
+            attribute("givenName", &new.first_name),
+            attribute("mail", &new.email),
+            attribute(schema::PASSWORD, &new.password_hash),
+            attribute(schema::NUMBER, &number.to_string()),
+            attribute(schema::ACTIVE, boolean(new.is_active)),
+            attribute(schema::API_ACCESS, boolean(new.api_access)),
+            attribute(schema::SUPER_ADMIN, boolean(new.super_admin)),
+            // the API verifies addresses of users that it makes (contract 3.4)
+            attribute("usherEmailVerified", "TRUE"),
+            attribute("usherPhoneVerified", "TRUE"),
+            (schema::IDENTITY, identities(&new.name, &new.email)),
+        ];
+        if let Some(dc) = &new.dc_bound {
+            entry.push(attribute(schema::DC_BOUND, &tree.datacenter(dc)));
+        }
+        let [api_key, api_key_hash] = inner.new_api_key();
+        entry.push((schema::API_KEY, vec![api_key]));
+        entry.push((schema::API_KEY_HASH, vec![api_key_hash]));
+        entry.push((schema::CALLBACK_KEY, vec![inner.new_callback_key()]));
+        let raw = inner.client.add(&dn, &entry).await.map_err(|error| match error {
+            OpError::Constraint(text) => StoreError::PasswordRefused(text),
+            other => unique(other, UniqueField::Identity),
+        })?;
+        inner.take_in(&dn, raw).await?;
+        for group in &new.groups {
+            inner.join(group, &new.name).await?;
+        }
+        self.read().user(&new.name).cloned().ok_or(StoreError::NotFound)
+    }
+
+    /// Changes the named fields. What takes rights away is written first, what grants them last.
+    pub(crate) async fn update_user(&self, user: &User, change: UserChange) -> Result<Arc<User>, StoreError> {
+        let inner = &*self.0;
+        for group in &change.leave {
+            inner.leave(group, &user.name).await?;
+        }
+        inner.change_user(self, user, &change).await?;
+        for group in &change.join {
+            inner.join(group, &user.name).await?;
+        }
+        self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
+    }
+
+    /// Removes the memberships, then the entry. The sessions belong to the entry and end with it.
+    pub(crate) async fn delete_user(&self, user: &User) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        let groups: Vec<GroupName> = self.read().groups_of(&user.name).iter().map(|g| g.name.clone()).collect();
+        for group in groups {
+            inner.leave(&group, &user.name).await?;
+        }
+        match inner.client.delete(&inner.decoder.tree.user(&user.name)).await {
+            Ok(()) => {}
+            // gone already: then the work is done, but somebody else's deletion is not ours to confirm
+            Err(OpError::Store(StoreError::NotFound)) => {
+                inner.replica.change(|tables| tables.remove_own(user.id));
+                return Err(StoreError::NotFound);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        inner.replica.change(|tables| tables.remove_own(user.id));
+        self.sweep_sessions_of(user.id).await;
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// The change of the user's own entry: one modify, tried again while the entry is not as we thought.
+    async fn change_user(&self, directory: &Directory, user: &User, change: &UserChange) -> Result<(), StoreError> {
+        let dn = self.decoder.tree.user(&user.name);
+        for _ in 0..ROUNDS {
+            let Some((now, facts, csn)) = directory.read().user_state(user.id) else {
+                return Err(StoreError::NotFound);
+            };
+            let mut changes = self.field_changes(&now, facts, change);
+            if changes.is_empty() {
+                return Ok(());
+            }
+            if !facts.is_account {
+                changes.push(Change::Add("objectClass", vec![bytes("usherAccount")]));
+            }
+            if now.number == 0 {
+                let number = self.client.increment(&self.decoder.tree.state(), schema::NEXT_USER).await?;
+                changes.push(Change::set(schema::NUMBER, Some(&number.to_string())));
+            }
+            // What is derived from the entry's present state holds for that state only.
+            let depends = change.password_hash.is_some()
+                || change.is_active == Some(true)
+                || change.first_name.is_some()
+                || change.last_name.is_some()
+                || now.number == 0;
+            let version = Filter::Equal(schema::ENTRY_CSN, &csn);
+            let assertion = (depends && !csn.is_empty()).then_some(&version);
+            match self.client.modify(&dn, &changes, assertion).await {
+                Ok(raw) => return self.take_in(&dn, raw).await,
+                Err(OpError::AssertionFailed | OpError::ValueState) => self.reread(&dn).await?,
+                Err(OpError::Constraint(text)) if change.password_hash.is_some() => {
+                    return Err(StoreError::PasswordRefused(text));
+                }
+                Err(error) => return Err(unique(error, UniqueField::Identity)),
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    fn field_changes(&self, now: &User, facts: UserFacts, change: &UserChange) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if change.first_name.is_some() || change.last_name.is_some() {
+            let first = change.first_name.as_deref().unwrap_or(&now.first_name);
+            let last = change.last_name.as_deref().unwrap_or(&now.last_name);
+            if let Some(first) = &change.first_name {
+                changes.push(Change::set("givenName", non_empty(first)));
+            }
+            if let Some(last) = &change.last_name {
+                changes.push(Change::set("sn", non_empty(last)));
+            }
+            changes.push(Change::set("cn", Some(&common_name(first, last, &now.name))));
+        }
+        if let Some(email) = &change.email {
+            changes.push(Change::set("mail", non_empty(email)));
+            changes.push(Change::Replace(schema::IDENTITY, identities(&now.name, email)));
+        }
+        if let Some(hash) = &change.password_hash {
+            changes.push(Change::set(schema::PASSWORD, Some(hash)));
+        }
+        match change.is_active {
+            Some(true) => {
+                changes.push(Change::set(schema::ACTIVE, Some("TRUE")));
+                if facts.locked_time {
+                    changes.push(Change::set(schema::LOCKED_TIME, None));
+                }
+                if facts.ns_lock {
+                    changes.push(Change::set(schema::NS_LOCK, None));
+                }
+            }
+            Some(false) => changes.push(Change::set(schema::ACTIVE, Some("FALSE"))),
+            None => {}
+        }
+        // ppolicy takes an administrator's lock away with the old password; it is set again in the same modify
+        if change.password_hash.is_some() && facts.locked_time && change.is_active != Some(true) {
+            changes.push(Change::set(schema::LOCKED_TIME, Some(schema::LOCKED_FOR_GOOD)));
+        }
+        if let Some(value) = change.super_admin {
+            changes.push(Change::set(schema::SUPER_ADMIN, Some(boolean(value))));
+        }
+        if let Some(value) = change.api_access {
+            changes.push(Change::set(schema::API_ACCESS, Some(boolean(value))));
+        }
+        if let Some(bound) = &change.dc_bound {
+            let dn = bound.as_ref().map(|dc| self.decoder.tree.datacenter(dc));
+            changes.push(Change::set(schema::DC_BOUND, dn.as_deref()));
+        }
+        for (field, value) in &change.profile {
+            let value = value.as_deref().filter(|v| !v.is_empty());
+            changes.push(Change::set(schema::profile_attribute(*field), value));
+        }
+        if change.new_api_key {
+            let [key, hash] = self.new_api_key();
+            changes.push(Change::Replace(schema::API_KEY, vec![key]));
+            changes.push(Change::Replace(schema::API_KEY_HASH, vec![hash]));
+        }
+        if change.new_callback_key {
+            changes.push(Change::Replace(schema::CALLBACK_KEY, vec![self.new_callback_key()]));
+        }
+        changes
+    }
+
+    /// A new API key: the sealed value and its look-up hash.
+    fn new_api_key(&self) -> [Vec<u8>; 2] {
+        let key = new_key();
+        let hash = hex(&self.ring.lookup_hash(key.reveal()));
+        [bytes(self.ring.seal(KeyKind::Api, &key).as_stored()), hash.into_bytes()]
+    }
+
+    fn new_callback_key(&self) -> Vec<u8> {
+        bytes(self.ring.seal(KeyKind::Callback, &new_key()).as_stored())
+    }
+}
+
+/// `cn`, which the class demands: the full name, or the user's name where there is none.
+fn common_name(first: &str, last: &str, name: &UserName) -> String {
+    let full = format!("{first} {last}");
+    let full = full.trim();
+    if full.is_empty() { name.as_str().to_owned() } else { full.to_owned() }
+}
+
+/// The canonical forms under which no other entry may be known.
+fn identities(name: &UserName, email: &str) -> Vec<Vec<u8>> {
+    let mut forms = vec![name.canonical()];
+    let email = email.to_ascii_lowercase();
+    if !email.is_empty() && email != forms[0] {
+        forms.push(email);
+    }
+    forms.into_iter().map(String::into_bytes).collect()
+}
+
+fn non_empty(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
