@@ -367,3 +367,6 @@ fn forget<K: Eq + Hash>(map: &mut HashMap<K, HashSet<EntryId>>, key: &K, id: Ent
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

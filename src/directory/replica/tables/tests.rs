@@ -1,0 +1,193 @@
+//! What the tables believe, from whom and when.
+
+use super::*;
+use crate::accounts::profile::Profile;
+use crate::accounts::user::PasswordEpoch;
+use crate::accounts::{EntryId, Permission, Timestamp};
+
+fn id(n: u8) -> EntryId {
+    EntryId([n; 16])
+}
+
+fn name(text: &str) -> UserName {
+    UserName::parse(text).unwrap()
+}
+
+fn user(n: u8, text: &str, csn: &str) -> Decoded {
+    let user = User {
+        id: id(n),
+        name: name(text),
+        number: u64::from(n),
+        created: Timestamp::from_micros(0),
+        email: format!("{text}@Example.org").into(),
+        first_name: "".into(),
+        last_name: "".into(),
+        enabled: true,
+        locked: false,
+        expires: None,
+        super_admin: false,
+        api_access: false,
+        dc_bound: None,
+        profile: Profile::default(),
+        ssh_keys: Vec::new(),
+        api_key: None,
+        api_key_hash: Some([n; 32]),
+        callback_key: None,
+        password_epoch: PasswordEpoch([0; 16]),
+        password_weak: false,
+        warnings: Vec::new(),
+    };
+    Decoded { id: id(n), csn: csn.into(), item: Item::User(user, UserFacts::default()) }
+}
+
+fn group(n: u8, text: &str, members: &[&str], csn: &str) -> Decoded {
+    let group = Group {
+        id: id(n),
+        name: GroupName::parse(text).unwrap(),
+        alias: text.into(),
+        permissions: vec![Permission::Admin],
+        members: members.iter().map(|m| name(m)).collect(),
+        dc_bound: None,
+        datacenters: Vec::new(),
+        created: Timestamp::from_micros(0),
+    };
+    Decoded { id: id(n), csn: csn.into(), item: Item::Group(group) }
+}
+
+fn members(tables: &Tables, n: u8) -> Vec<String> {
+    match &tables.slots[&id(n)].kept {
+        Kept::Group(group) => group.members.iter().map(ToString::to_string).collect(),
+        _ => panic!("no group"),
+    }
+}
+
+fn is_member(tables: &Tables, user: &str) -> bool {
+    tables.memberships.contains_key(&name(user))
+}
+
+/// `alice` and `bob` in `g1`.
+fn filled() -> Tables {
+    let mut tables = Tables::default();
+    tables.put(user(1, "alice", "1"), Source::Refresh);
+    tables.put(user(2, "bob", "1"), Source::Refresh);
+    tables.put(group(9, "g1", &["alice", "bob"], "1"), Source::Refresh);
+    tables
+}
+
+#[test]
+fn an_older_state_never_replaces_a_newer_one() {
+    let mut tables = filled();
+    tables.put(user(1, "alice", "5"), Source::OwnWrite);
+    tables.put(user(1, "old-alice", "4"), Source::Push);
+    assert!(tables.users.only(&name("alice")).is_some() && tables.users.only(&name("old-alice")).is_none());
+}
+
+#[test]
+fn a_full_refresh_may_go_back_but_not_behind_what_we_wrote_meanwhile() {
+    let mut tables = filled();
+    tables.put(user(1, "alice", "5"), Source::Push);
+    tables.begin_refresh();
+    tables.put(user(2, "bob", "9"), Source::OwnWrite);
+    tables.put(user(1, "restored", "3"), Source::Refresh);
+    tables.put(user(2, "old-bob", "3"), Source::Refresh);
+    assert!(tables.users.only(&name("restored")).is_some());
+    assert!(tables.users.only(&name("bob")).is_some());
+}
+
+#[test]
+fn what_a_refresh_did_not_name_is_gone_but_for_what_we_wrote_meanwhile() {
+    let mut tables = filled();
+    tables.begin_refresh();
+    tables.put(user(3, "carol", "2"), Source::OwnWrite);
+    tables.present(id(2));
+    tables.drop_unseen();
+    assert_eq!(tables.slots.len(), 2);
+    assert!(tables.users.only(&name("alice")).is_none() && tables.users.only(&name("carol")).is_some());
+    assert!(tables.mails.get("alice@example.org").is_empty() && tables.api_keys.only(&[1; 32]).is_none());
+    assert!(!is_member(&tables, "alice"));
+}
+
+#[test]
+fn a_push_that_was_on_its_way_does_not_bring_back_what_we_deleted() {
+    let mut tables = filled();
+    tables.remove_own(id(1));
+    tables.put(user(1, "alice", "7"), Source::Push);
+    assert!(tables.users.only(&name("alice")).is_none());
+    // the push of the end itself; after that the identity is free, as in a restored backup
+    tables.remove(id(1));
+    tables.put(user(1, "alice", "7"), Source::Refresh);
+    assert!(tables.users.only(&name("alice")).is_some());
+}
+
+#[test]
+fn a_user_created_again_under_the_old_name_is_in_no_group() {
+    let mut tables = filled();
+    tables.remove(id(1));
+    tables.put(user(5, "alice", "3"), Source::Push);
+    assert!(!is_member(&tables, "alice"));
+    assert_eq!(tables.take_suspects().len(), 1);
+    // another change of the group, made before refint's, still names the dead entry
+    tables.put(group(9, "g1", &["alice", "bob", "carol"], "4"), Source::Push);
+    assert!(!is_member(&tables, "alice") && is_member(&tables, "carol"));
+    // the directory has cleaned up: nothing to come back
+    tables.settle(group(9, "g1", &["bob", "carol"], "4"), Duration::ZERO);
+    assert!(!is_member(&tables, "alice"));
+    // a membership that is given from here on counts at once
+    tables.put(group(9, "g1", &["alice", "bob"], "5"), Source::Push);
+    assert!(is_member(&tables, "alice"));
+}
+
+#[test]
+fn a_renamed_user_loses_the_memberships_of_the_old_name() {
+    let mut tables = filled();
+    tables.put(user(1, "alice2", "2"), Source::Push);
+    assert_eq!(members(&tables, 9), ["bob"]);
+    assert_eq!(tables.take_suspects().len(), 1);
+    tables.put(group(9, "g1", &["alice2", "bob"], "1"), Source::Recheck);
+    assert!(is_member(&tables, "alice2"), "refint's own change does not touch the CSN");
+}
+
+#[test]
+fn a_directory_that_does_not_clean_up_gives_nothing_back_until_somebody_does() {
+    let mut tables = filled();
+    tables.remove(id(1));
+    tables.settle(group(9, "g1", &["alice", "bob"], "1"), Duration::ZERO);
+    assert!(!is_member(&tables, "alice"));
+    // named again by a push, confirmed by the last look
+    tables.put(group(9, "g1", &["alice", "bob"], "2"), Source::Push);
+    assert!(!is_member(&tables, "alice"));
+    tables.settle(group(9, "g1", &["alice", "bob"], "2"), Duration::ZERO);
+    assert!(is_member(&tables, "alice"));
+}
+
+#[test]
+fn our_own_grant_counts_at_once_and_is_looked_at_again() {
+    let mut tables = filled();
+    tables.remove(id(1));
+    tables.take_suspects();
+    let Kept::Group(known) = &tables.slots[&id(9)].kept else { panic!() };
+    let known = known.clone();
+    tables.readmit(&known, &[name("alice")]);
+    tables.put(group(9, "g1", &["alice", "bob"], "2"), Source::OwnWrite);
+    assert!(is_member(&tables, "alice"));
+    assert_eq!(tables.take_suspects().len(), 1);
+}
+
+#[test]
+fn two_entries_with_one_name_or_one_key_are_nobody() {
+    let mut tables = filled();
+    tables.put(user(3, "ALICE", "1"), Source::Push);
+    assert!(tables.users.only(&name("alice")).is_none());
+    tables.remove(id(3));
+    assert_eq!(tables.users.only(&name("alice")), Some(id(1)));
+}
+
+#[test]
+fn an_entry_that_can_no_longer_be_parsed_counts_as_nothing() {
+    let mut tables = filled();
+    tables.put(Decoded { id: id(1), csn: "2".into(), item: Item::Skipped }, Source::Push);
+    assert!(tables.users.only(&name("alice")).is_none());
+    assert_eq!(tables.skipped, 1);
+    tables.put(user(1, "alice", "3"), Source::Push);
+    assert_eq!(tables.skipped, 0);
+}
