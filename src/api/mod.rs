@@ -10,6 +10,7 @@
 mod call;
 mod envelope;
 mod error;
+pub(crate) mod lookup;
 mod routes;
 
 use std::sync::Arc;

@@ -176,6 +176,11 @@ impl Options {
         self.0.is_empty()
     }
 
+    /// Whether the key signs users' certificates instead of being used by itself.
+    pub(crate) fn is_cert_authority(&self) -> bool {
+        self.0.iter().any(|entry| entry.keyword() == "cert-authority")
+    }
+
     /// The name of the first option that only an administrator may store.
     pub(crate) fn admin_only(&self) -> Option<String> {
         self.0.iter().map(Entry::name).find(|name| !FOR_EVERYBODY.contains(&name.as_str()))
