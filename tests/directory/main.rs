@@ -1,7 +1,13 @@
 //! The managed slapd, the schema, the replica and writes, against a real `usherd dev`.
 
 #[cfg(test)]
+mod both_ways;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
 mod schema;
+#[cfg(test)]
+mod steady_state;
 #[cfg(test)]
 #[path = "../support/mod.rs"]
 mod support;

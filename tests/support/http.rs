@@ -75,6 +75,16 @@ impl Api {
         self
     }
 
+    /// The same credentials at another daemon.
+    pub(crate) fn moved_to(&self, other: &Self) -> Self {
+        Self { headers: self.headers.clone(), ..other.clone() }
+    }
+
+    /// The server's root, above `/api`.
+    pub(crate) fn root(&self) -> Self {
+        Self { base: String::new(), ..self.clone() }
+    }
+
     /// `host:port`.
     pub(crate) fn address(&self) -> &str {
         &self.address

@@ -1,0 +1,220 @@
+//! What LDAP tools write shows in the API at once, and the other way round; what they write wrong hurts nobody else.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Usherd, eventually, eventually_true};
+
+const KEY_A: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM2Cbze9O1y9ipWF6ryo8WqAug4QaIk94QN0v3fPnINR";
+const KEY_B: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPqS6Of3h1udaocaGwCokPoiC0KgWti4WcxB7WmNDK2a second";
+/// Pushes take a millisecond; a loaded test machine may take longer.
+const SOON: Duration = Duration::from_secs(5);
+
+pub(crate) fn create(usherd: &Usherd, name: &str, more: &Value) {
+    let mut body = json!({
+        "first_name": "Bob", "last_name": "Builder", "email": format!("{name}@example.com"), "password": "pw-of-it",
+        "dc_bound": false,
+    });
+    for (key, value) in more.as_object().unwrap() {
+        body[key] = value.clone();
+    }
+    usherd.api().post(&format!("/accounts/user/{name}/"), &body).result(201);
+}
+
+fn user_dn(name: &str) -> String {
+    format!("uid={name},ou=people,dc=example,dc=org")
+}
+
+fn groups(usherd: &Usherd, name: &str) -> Value {
+    usherd.api().get(&format!("/accounts/user/{name}/")).result(200)["groups"].clone()
+}
+
+#[test]
+fn a_plain_person_added_by_ldapadd_is_a_user_and_what_the_api_changes_is_plain_ldap() {
+    let usherd = Usherd::start();
+    usherd.ldap().add(&format!(
+        "dn: {}\nobjectClass: inetOrgPerson\ncn: Zoe Z\nsn: Z\ngivenName: Zoe\nmail: zoe@example.org\n",
+        user_dn("zoe")
+    ));
+    let shown = eventually(SOON, "the new entry in the API", || {
+        let answer = usherd.api().get("/accounts/user/zoe/");
+        (answer.status == 200).then(|| answer.result(200))
+    });
+    assert_eq!(shown["email"], "zoe@example.org");
+    assert_eq!((&shown["is_active"], &shown["api_access"]), (&json!(true), &json!(false)));
+
+    let change = json!({"first_name": "Zora", "email": "zora@example.org", "is_active": false});
+    let changed = usherd.api().put("/accounts/user/zoe/", &change).result(200);
+    assert_eq!(changed["first_name"], "Zora");
+    let entry = &usherd.ldap().search(&user_dn("zoe"), "base", "(objectClass=*)", &["*"])[0];
+    assert_eq!(entry.first("givenName").as_deref(), Some("Zora"));
+    assert_eq!(entry.first("mail").as_deref(), Some("zora@example.org"));
+    assert_eq!(entry.first("usherActive").as_deref(), Some("FALSE"));
+    assert!(entry.first("usherNumber").is_some(), "a written entry has a number from then on");
+
+    let key = usherd.api().post("/accounts/user/zoe/sshkey/k1/", &json!({"key": KEY_A})).result(201);
+    assert_eq!(key["key"], KEY_A);
+    let entry = &usherd.ldap().search(&user_dn("zoe"), "base", "(objectClass=*)", &["sshPublicKey"])[0];
+    assert_eq!(entry.all("sshPublicKey"), [KEY_A], "the plain line, as sssd and others read it");
+}
+
+#[test]
+fn a_key_added_by_ldapmodify_is_listed_named_and_deleted_like_any_other() {
+    let usherd = Usherd::start();
+    create(&usherd, "bob", &json!({}));
+    usherd.api().post("/accounts/user/bob/sshkey/first/", &json!({"key": KEY_A})).result(201);
+    usherd
+        .ldap()
+        .modify(&format!("dn: {}\nchangetype: modify\nadd: sshPublicKey\nsshPublicKey: {KEY_B}\n", user_dn("bob")));
+    eventually_true(SOON, "the second key in the list", || {
+        usherd.api().get("/accounts/user/bob/sshkey/").result(200) == json!(["first", "second"])
+    });
+    // the same key once more, with another comment and a line end, as careless tools write it
+    usherd.ldap().modify(&format!(
+        "dn: {}\nchangetype: modify\nadd: sshPublicKey\n{}",
+        user_dn("bob"),
+        crate::support::ldap::ldif_line("sshPublicKey", KEY_B.replace("second", "again\n").as_bytes()),
+    ));
+    eventually_true(SOON, "a warning about the double", || {
+        usherd.api().get("/accounts/user/bob/").result(200)["warnings"].is_array()
+    });
+    let titles = usherd.api().get("/accounts/user/bob/sshkey/").result(200);
+    let second = titles.as_array().unwrap().iter().find(|t| **t != "first").unwrap().as_str().unwrap().to_owned();
+    usherd.api().delete(&format!("/accounts/user/bob/sshkey/{second}/")).result(200);
+    assert_eq!(usherd.api().get("/accounts/user/bob/sshkey/").result(200), json!(["first"]));
+    let entry = &usherd.ldap().search(&user_dn("bob"), "base", "(objectClass=*)", &["sshPublicKey"])[0];
+    assert_eq!(entry.all("sshPublicKey"), [KEY_A], "every value of the key went");
+}
+
+#[test]
+fn nonsense_values_hurt_nobody_else_and_crash_nothing() {
+    let usherd = Usherd::start();
+    for name in ["good", "bad"] {
+        create(&usherd, name, &json!({"api_access": true}));
+        usherd.api().post(&format!("/accounts/user/{name}/sshkey/k/"), &json!({"key": KEY_A})).result(201);
+    }
+    let before = usherd.api().get("/accounts/user/good/").result(200);
+    let line = crate::support::ldap::ldif_line;
+    let dn = user_dn("bad");
+    let mega = vec![b'A'; 1 << 20];
+    let values: [(&str, &[u8]); 9] = [
+        ("sshPublicKey", b"\x00\xff\xfe"),
+        ("sshPublicKey", b"ssh-ed25519 AAAA\r\nssh-ed25519 BBBB"),
+        ("sshPublicKey", &mega),
+        ("usherSshKey", b"SHA256:x title=\"; rm"),
+        ("uid", b"good"),
+        ("uid", b"admin"),
+        ("mail", b"not-an-address"),
+        ("description", &mega),
+        ("usherDcBound", b"cn=nowhere,dc=example,dc=org"),
+    ];
+    for (attribute, value) in values {
+        let ldif = format!("dn: {dn}\nchangetype: modify\nadd: {attribute}\n{}", line(attribute, value));
+        usherd.ldap().modify(&ldif);
+    }
+    eventually_true(SOON, "warnings on the entry", || {
+        let shown = usherd.api().get("/accounts/user/bad/").result(200);
+        shown["warnings"].as_array().is_some_and(|w| w.len() >= 3) && shown["dc_bound"] == json!(true)
+    });
+    assert_eq!(usherd.api().get("/accounts/user/good/").result(200), before);
+    assert_eq!(usherd.api().get("/accounts/user/admin/").result(200)["is_super_admin"], json!(true));
+    assert_eq!(usherd.api().get("/accounts/user/bad/sshkey/").result(200), json!(["k"]), "its good key is still good");
+    let names = usherd.api().get("/accounts/user/").result(200);
+    assert_eq!(names, json!(["admin", "bad", "good"]));
+}
+
+#[test]
+fn an_account_disabled_by_ldapmodify_is_refused_everywhere_and_comes_back_whole() {
+    let usherd = Usherd::start();
+    create(&usherd, "bob", &json!({"api_access": true}));
+    let bob = usherd.login("bob", "pw-of-it");
+    bob.get("/accounts/user/bob/").result(200);
+    usherd
+        .ldap()
+        .modify(&format!("dn: {}\nchangetype: modify\nreplace: usherActive\nusherActive: FALSE\n", user_dn("bob")));
+    eventually_true(SOON, "the token refused", || bob.get("/accounts/user/bob/").status == 403);
+    assert_eq!(bob.get("/accounts/user/bob/").detail(403), "User inactive or deleted.");
+    let login = json!({"username": "bob", "password": "pw-of-it"});
+    let refused = usherd.anonymous().post("/accounts/login/", &login);
+    assert_eq!(refused.detail(400), "User account is disabled.");
+    usherd.api().put("/accounts/user/bob/", &json!({"is_active": true})).result(200);
+    bob.get("/accounts/user/bob/").result(200);
+}
+
+#[test]
+fn a_password_change_by_an_ldap_tool_ends_the_sessions_and_keeps_an_administrators_lock() {
+    let usherd = Usherd::start();
+    create(&usherd, "bob", &json!({"api_access": true}));
+    let bob = usherd.login("bob", "pw-of-it");
+    let dn = user_dn("bob");
+    usherd.ldap().modify(&format!("dn: {dn}\nchangetype: modify\nreplace: userPassword\nuserPassword: new-pw\n"));
+    eventually_true(SOON, "the session ended", || bob.get("/accounts/user/bob/").status == 403);
+    assert_eq!(bob.get("/accounts/user/bob/").detail(403), "Invalid token.");
+    usherd.login("bob", "new-pw");
+
+    usherd.ldap().modify(&format!(
+        "dn: {dn}\nchangetype: modify\nreplace: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n"
+    ));
+    eventually_true(SOON, "the lock shows", || {
+        usherd.api().get("/accounts/user/bob/").result(200)["is_active"] == json!(false)
+    });
+    usherd.api().put("/accounts/user/bob/", &json!({"password": "third-pw"})).result(200);
+    assert_eq!(usherd.api().get("/accounts/user/bob/").result(200)["is_active"], json!(false));
+    let entry = &usherd.ldap().search(&dn, "base", "(objectClass=*)", &["pwdAccountLockedTime"])[0];
+    assert_eq!(entry.first("pwdAccountLockedTime").as_deref(), Some("000001010000Z"));
+    usherd.api().put("/accounts/user/bob/", &json!({"is_active": true})).result(200);
+    usherd.login("bob", "third-pw");
+}
+
+#[test]
+fn a_user_created_again_under_the_old_name_is_in_no_group_whoever_did_it() {
+    let usherd = Usherd::start();
+    for n in 0..20 {
+        let body = json!({"dc_bound": false, "permissions": ["admin"]});
+        usherd.api().post(&format!("/accounts/group/g{n}/"), &body).result(201);
+    }
+    let all: Vec<String> = (0..20).map(|n| format!("g{n}")).collect();
+    create(&usherd, "bob", &json!({"groups": all}));
+    assert_eq!(groups(&usherd, "bob").as_array().unwrap().len(), 20);
+
+    // by LDAP tools, as fast as they go: refint may not have run yet
+    let again = format!("dn: {}\nchangetype: add\nobjectClass: inetOrgPerson\ncn: Bob\nsn: B\n", user_dn("bob"));
+    usherd.ldap().modify(&format!("dn: {}\nchangetype: delete\n\n{again}", user_dn("bob")));
+    eventually_true(SOON, "the new entry in the API", || {
+        usherd.api().get("/accounts/user/bob/").result(200)["first_name"] == json!("")
+    });
+    assert_eq!(groups(&usherd, "bob"), json!([]));
+    // another change of a group must not bring it back
+    usherd.api().put("/accounts/group/g3/", &json!({"users": ["admin"]})).result(200);
+    assert_eq!(groups(&usherd, "bob"), json!([]));
+
+    // by the API
+    usherd.api().put("/accounts/user/bob/", &json!({"groups": ["g1"]})).result(200);
+    assert_eq!(groups(&usherd, "bob"), json!(["g1"]));
+    usherd.api().delete("/accounts/user/bob/").result(200);
+    create(&usherd, "bob", &json!({}));
+    assert_eq!(groups(&usherd, "bob"), json!([]));
+    let member = format!("(member={})", user_dn("bob"));
+    assert!(usherd.ldap().search("dc=example,dc=org", "sub", &member, &["cn"]).is_empty());
+}
+
+#[test]
+fn groups_changed_by_ldap_tools_count_at_once() {
+    let usherd = Usherd::start();
+    create(&usherd, "bob", &json!({}));
+    usherd.ldap().add(&format!(
+        "dn: cn=ops,ou=groups,dc=example,dc=org\nobjectClass: usherGroup\ncn: ops\nmember: {}\nusherPermission: admin\n",
+        user_dn("bob")
+    ));
+    eventually_true(SOON, "the membership", || groups(&usherd, "bob") == json!(["ops"]));
+    let group = usherd.api().get("/accounts/group/ops/").result(200);
+    assert_eq!((&group["alias"], &group["users"]), (&json!("ops"), &json!(["bob"])));
+    usherd.ldap().modify("dn: cn=ops,ou=groups,dc=example,dc=org\nchangetype: modify\ndelete: member\n");
+    eventually_true(SOON, "the end of it", || groups(&usherd, "bob") == json!([]));
+    // a user renamed by an LDAP tool takes his memberships along
+    usherd.api().put("/accounts/group/ops/", &json!({"users": ["bob"]})).result(200);
+    usherd.ldap().modify(&format!("dn: {}\nchangetype: modrdn\nnewrdn: uid=robert\ndeleteoldrdn: 1\n", user_dn("bob")));
+    eventually_true(SOON, "the old name gone", || usherd.api().get("/accounts/user/bob/").status == 404);
+    eventually_true(SOON, "the new name in the group", || groups(&usherd, "robert") == json!(["ops"]));
+}

@@ -1,0 +1,159 @@
+//! slapd killed, stopped, restarted and set back, under load: what is answered meanwhile, and what is there afterwards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::both_ways::create;
+use crate::support::{Usherd, eventually_true};
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[test]
+fn slapd_killed_under_writes_loses_nothing_acknowledged_and_reads_go_on() {
+    let usherd = Usherd::start();
+    let api = usherd.api();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..4)
+        .map(|w| {
+            let (api, stop) = (api.clone(), stop.clone());
+            std::thread::spawn(move || {
+                let (mut acknowledged, mut refused) = (Vec::new(), 0);
+                for n in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let name = format!("w{w}-{n}");
+                    let body = json!({"dc_bound": false});
+                    let answer = api.post(&format!("/accounts/group/{name}/"), &body);
+                    match answer.status {
+                        201 => acknowledged.push(name),
+                        503 => {
+                            assert!(answer.json()["detail"].is_string(), "{answer:?}");
+                            refused += 1;
+                        }
+                        _ => panic!("{answer:?}"),
+                    }
+                }
+                (acknowledged, refused)
+            })
+        })
+        .collect();
+    let reader = {
+        let (api, stop) = (api.clone(), stop.clone());
+        std::thread::spawn(move || {
+            let mut reads = 0;
+            while !stop.load(Ordering::Relaxed) {
+                api.get("/accounts/user/admin/").result(200);
+                reads += 1;
+            }
+            reads
+        })
+    };
+    for round in 0..3 {
+        let first = format!("/accounts/group/w0-{}/", round * 5 + 5);
+        eventually_true(SOON, "writes go on", || api.get(&first).status == 200);
+        let before = usherd.slapd_pid().unwrap();
+        usherd.signal_slapd(Signal::SIGKILL);
+        eventually_true(SOON, "a new slapd", || usherd.slapd_pid().is_some_and(|pid| pid != before));
+        let back = Instant::now();
+        eventually_true(Duration::from_secs(5), "writes and health within 5 s of slapd's return", || {
+            let probe = format!("/accounts/group/probe{round}-{}/", back.elapsed().as_nanos() % 1_000_000_000);
+            let written = api.post(&probe, &json!({"dc_bound": false})).status == 201;
+            written && usherd.anonymous().root().get("/health/ready").status == 200
+        });
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(reader.join().unwrap() > 0);
+    let names = api.get("/accounts/group/").result(200);
+    let names = names.as_array().unwrap();
+    let mut lost = Vec::new();
+    for writer in writers {
+        let (acknowledged, _) = writer.join().unwrap();
+        assert!(!acknowledged.is_empty());
+        lost.extend(acknowledged.into_iter().filter(|name| !names.contains(&json!(name))));
+    }
+    assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
+    replica_equals_directory(&usherd);
+}
+
+#[test]
+fn a_stopped_slapd_costs_writes_a_clear_503_and_reads_nothing() {
+    let usherd = Usherd::builder().env("USHER__DIRECTORY__OPERATION_TIMEOUT_MS", "500").start();
+    usherd.signal_slapd(Signal::SIGSTOP);
+    let answer = usherd.api().post("/accounts/group/g1/", &json!({"dc_bound": false}));
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.json()["detail"].is_string());
+    usherd.api().get("/accounts/user/admin/").result(200);
+    usherd.signal_slapd(Signal::SIGCONT);
+    eventually_true(SOON, "writes again", || {
+        [201, 406].contains(&usherd.api().post("/accounts/group/g1/", &json!({"dc_bound": false})).status)
+    });
+    replica_equals_directory(&usherd);
+}
+
+#[test]
+fn a_directory_set_back_to_an_older_state_is_taken_over_without_a_gap_in_service() {
+    let mut usherd = Usherd::start();
+    create(&usherd, "old", &json!({}));
+    usherd.stop();
+    let database = usherd.data_dir().to_owned();
+    let saved = usherd.scratch().join("saved");
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+        assert!(status.success());
+    };
+    copy(&database, &saved);
+    usherd.start_again();
+    // this daemon outlives the directory's change
+    let second = usherd.second("second");
+    create(&usherd, "new", &json!({}));
+    eventually_true(SOON, "the second daemon knows", || second.api().get("/accounts/user/new/").status == 200);
+    usherd.stop();
+    second.api().get("/accounts/user/new/").result(200);
+    std::fs::remove_dir_all(&database).unwrap();
+    copy(&saved, &database);
+    usherd.start_again();
+    eventually_true(SOON, "the older state", || {
+        second.api().get("/accounts/user/old/").result(200);
+        second.api().get("/accounts/user/new/").status == 404
+    });
+    create(&second, "newer", &json!({}));
+    eventually_true(SOON, "both see the new write", || usherd.api().get("/accounts/user/newer/").status == 200);
+}
+
+#[test]
+fn two_daemons_on_one_directory_see_each_others_writes_and_sessions() {
+    let usherd = Usherd::start();
+    let second = usherd.second("second");
+    create(&usherd, "bob", &json!({"api_access": true}));
+    let there = || second.api().get("/accounts/user/bob/").status == 200;
+    eventually_true(SOON, "the user at the second daemon", there);
+    let token = usherd.login("bob", "pw-of-it");
+    let elsewhere = token.moved_to(&second.anonymous());
+    eventually_true(SOON, "the session at the second daemon", || elsewhere.get("/accounts/user/bob/").status == 200);
+    token.get("/accounts/logout/");
+    eventually_true(SOON, "its end", || elsewhere.get("/accounts/user/bob/").status == 403);
+    replica_equals_directory(&usherd);
+}
+
+/// The lists of users and groups of the API are those of the directory.
+fn replica_equals_directory(usherd: &Usherd) {
+    for (family, ou, name) in [("user", "people", "uid"), ("group", "groups", "cn")] {
+        let mut expected: Vec<String> = usherd
+            .ldap()
+            .search(&format!("ou={ou},dc=example,dc=org"), "one", "(objectClass=*)", &[name])
+            .iter()
+            .filter_map(|entry| entry.first(name))
+            .filter(|name| name != "_system")
+            .collect();
+        expected.sort();
+        let path = format!("/accounts/{family}/?limit=100000");
+        eventually_true(SOON, &format!("{family}: the replica equals the directory"), || {
+            usherd.api().get(&path).result(200) == json!(expected)
+        });
+    }
+}

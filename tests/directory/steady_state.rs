@@ -1,0 +1,62 @@
+//! In the steady state no request becomes an LDAP search: counted by slapd itself (`cn=monitor`).
+
+use serde_json::json;
+
+use crate::both_ways::create;
+use crate::support::Usherd;
+
+/// How many operations of this kind slapd has begun.
+fn operations(usherd: &Usherd, kind: &str) -> u64 {
+    let dn = format!("cn={kind},cn=Operations,cn=Monitor");
+    let entries = usherd.ldap().search(&dn, "base", "(objectClass=*)", &["monitorOpInitiated"]);
+    entries.first().and_then(|entry| entry.first("monitorOpInitiated")).and_then(|n| n.parse().ok()).expect("a count")
+}
+
+#[test]
+fn no_request_becomes_an_ldap_search() {
+    let usherd = Usherd::start();
+    create(&usherd, "bob", &json!({"api_access": true}));
+    let bob = usherd.login("bob", "pw-of-it");
+    let api = usherd.api();
+    let before = operations(&usherd, "Search");
+    let own = operations(&usherd, "Search") - before;
+    let modifies = operations(&usherd, "Modify");
+    let paths = [
+        "/accounts/user/",
+        "/accounts/user/?extended=true",
+        "/accounts/user/profile/",
+        "/accounts/user/bob/",
+        "/accounts/user/nobody/",
+        "/accounts/user/bob/profile/",
+        "/accounts/user/bob/sshkey/?full=true",
+        "/accounts/group/?extended=true",
+        "/accounts/permission/",
+        "/dc/",
+        "/dc/main/user/",
+        "/task/log/",
+    ];
+    for _ in 0..20 {
+        for path in paths {
+            assert!([200, 404].contains(&api.get(path).status), "{path}");
+        }
+        bob.get("/accounts/user/bob/apikeys/").result(200);
+        usherd.anonymous().with_header("ES-API-KEY", "wrong").get("/accounts/user/").detail(403);
+    }
+    // writes need none either
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM2Cbze9O1y9ipWF6ryo8WqAug4QaIk94QN0v3fPnINR";
+    for round in 0..5 {
+        let name = format!("u{round}");
+        create(&usherd, &name, &json!({"groups": ["admins"]}));
+        api.put(&format!("/accounts/user/{name}/"), &json!({"first_name": "X", "groups": []})).result(200);
+        api.put(&format!("/accounts/user/{name}/profile/"), &json!({"city": "Brno"})).result(200);
+        api.post(&format!("/accounts/user/{name}/sshkey/k/"), &json!({"key": key})).result(201);
+        api.delete(&format!("/accounts/user/{name}/sshkey/k/")).result(200);
+        bob.put("/accounts/user/bob/apikeys/", &json!({"callback_key": true})).result(200);
+        api.delete(&format!("/accounts/user/{name}/")).result(200);
+    }
+    usherd.login("bob", "pw-of-it").get("/accounts/logout/").json();
+    // counting searches is itself two of them: this one and the one for the modifies
+    let searches = operations(&usherd, "Search") - before - own;
+    assert_eq!(searches, 1 + own, "requests became LDAP searches");
+    assert!(operations(&usherd, "Modify") >= modifies + 20, "the count counts");
+}
