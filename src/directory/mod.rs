@@ -28,6 +28,7 @@ use crate::accounts::secrets::{KeyRing, Secret};
 use crate::accounts::{StoreError, Timestamp, User};
 use crate::config;
 
+use code::OpError;
 use connection::{Client, SharedClient};
 use decode::Decoder;
 use replica::Replica;
@@ -62,26 +63,69 @@ pub(crate) struct Health {
     pub(crate) reconnects: u64,
 }
 
+/// Why the directory can't be opened.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// It does not answer: worth another try.
+    Unavailable(String),
+    /// It is not as this daemon needs it; only an operator can change that.
+    Unfit(String),
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unavailable(why) => write!(f, "the directory is unavailable: {why}"),
+            Self::Unfit(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<OpError> for OpenError {
+    fn from(error: OpError) -> Self {
+        match StoreError::from(error) {
+            StoreError::Unavailable(why) => Self::Unavailable(why),
+            other => Self::Unfit(other.to_string()),
+        }
+    }
+}
+
+/// What the server must offer: content sync (RFC 4533), assertion (RFC 4528), post-read (RFC 4527), increment (RFC 4525).
+const NEEDED: [(&str, &str, &str); 4] = [
+    ("supportedcontrol", "1.3.6.1.4.1.4203.1.9.1.1", "content sync (overlay syncprov)"),
+    ("supportedcontrol", "1.3.6.1.1.12", "the assertion control"),
+    ("supportedcontrol", "1.3.6.1.1.13.2", "the post-read control"),
+    ("supportedfeatures", "1.3.6.1.1.14", "modify-increment"),
+];
+
 impl Inner {
+    /// Refuses a server that lacks what reads and writes are built on.
+    async fn check_server(&self) -> Result<(), OpenError> {
+        let root = self.client.read("", &["supportedControl", "supportedFeatures"]).await?.unwrap_or_default();
+        match NEEDED.iter().find(|(attribute, oid, _)| !root.texts(attribute).any(|value| value == *oid)) {
+            Some((_, oid, what)) => Err(OpenError::Unfit(format!("the directory server lacks {what}, OID {oid}"))),
+            None => Ok(()),
+        }
+    }
+
     fn view(&self) -> View<'_> {
         View(self.replica.read())
     }
 
     /// Refuses a directory whose sealed keys were made with another key file.
-    async fn check_key_identifier(&self) -> Result<(), String> {
+    async fn check_key_identifier(&self) -> Result<(), OpenError> {
         let dn = self.decoder.tree.state();
-        let state = self.client.read(&dn, &[schema::KEY_ID]).await.map_err(|e| StoreError::from(e).to_string())?;
-        let Some(state) = state else {
-            return Err(format!("{dn} does not exist: the directory has no base entries of usher's"));
+        let Some(state) = self.client.read(&dn, &[schema::KEY_ID]).await? else {
+            return Err(OpenError::Unfit(format!("{dn} does not exist: the directory has no base entries of usher's")));
         };
         match state.text("usherkeyid") {
             Some(id) if id == self.ring.identifier() => Ok(()),
-            Some(id) => Err(format!(
+            Some(id) => Err(OpenError::Unfit(format!(
                 "secrets.key-file: the directory's keys were sealed with another key file (the directory says {id}, \
                  this file is {})",
                 self.ring.identifier()
-            )),
-            None => Err(format!("{dn}: usherKeyId is missing")),
+            ))),
+            None => Err(OpenError::Unfit(format!("{dn}: usherKeyId is missing"))),
         }
     }
 }
@@ -91,14 +135,15 @@ impl Directory {
     /// run until the runtime ends.
     ///
     /// # Errors
-    /// A text for the operator.
-    pub(crate) async fn open(config: &config::Directory, ring: Arc<KeyRing>, cost: Cost) -> Result<Self, String> {
-        let tree = dn::Tree::new(&config.base_dn)?;
+    /// With a text for the operator.
+    pub(crate) async fn open(config: &config::Directory, ring: Arc<KeyRing>, cost: Cost) -> Result<Self, OpenError> {
+        let tree = dn::Tree::new(&config.base_dn).map_err(OpenError::Unfit)?;
         let decoder = Arc::new(Decoder { tree, ring: ring.clone(), cost });
         let client = Arc::new(Client::new(config));
         let (rechecks, suspects) = mpsc::unbounded_channel();
         let replica = Arc::new(Replica::new(rechecks));
         let directory = Self(Arc::new(Inner { client, decoder, ring, replica }));
+        directory.0.check_server().await?;
         directory.0.check_key_identifier().await?;
         let Inner { client, decoder, replica, .. } = &*directory.0;
         let consumer = Consumer { replica: replica.clone(), client: client.clone(), decoder: decoder.clone() };
