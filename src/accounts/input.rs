@@ -56,6 +56,10 @@ impl Errors {
         self.0.is_empty()
     }
 
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.0.iter().any(|(name, _)| *name == field)
+    }
+
     /// Errors with one message.
     pub(crate) fn one(field: &'static str, message: impl Into<Message>) -> Self {
         Self(vec![(field, vec![message.into()])])
@@ -94,9 +98,9 @@ impl<'a> Input<'a> {
         Self { body, errors: Errors::default() }
     }
 
-    /// The value under `key` as it came.
-    pub(crate) fn raw(&self, key: &str) -> Option<&'a Value> {
-        self.body.get(key)
+    /// Whether there is anything under `key`.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.body.contains_key(key)
     }
 
     /// Takes what `parse` makes of the value under `key`; `None` if there is none or an error was noted.
@@ -374,7 +378,8 @@ mod tests {
         for one in [json!(1), json!("1"), json!(" 1 "), json!("+1"), json!("01")] {
             assert_eq!(number_choice(&one, &[0, 1, 2]), Ok(1), "{one}");
         }
-        for bad in [json!(""), json!(null), json!("abc"), json!(1.5), json!("1.0"), json!(true), json!([1]), json!("-")] {
+        for bad in [json!(""), json!(null), json!("abc"), json!(1.5), json!("1.0"), json!(true), json!([1]), json!("-")]
+        {
             assert_eq!(number_choice(&bad, &[0, 1, 2]).unwrap_err(), "Enter a whole number.", "{bad}");
         }
         let refused = |value: Value| number_choice(&value, &[0, 1, 2]).unwrap_err();

@@ -3,15 +3,26 @@
 //! No HTTP, no LDAP, no I/O: callers pass the time and the random bytes in. What is written where in the directory is
 //! `directory`'s business; status codes and JSON envelopes are `api`'s.
 
+pub(crate) mod access;
 pub(crate) mod datacenter;
+pub(crate) mod dc_rules;
+mod email;
 pub(crate) mod error;
 pub(crate) mod group;
+pub(crate) mod group_rules;
+pub(crate) mod input;
+pub(crate) mod key_rules;
 pub(crate) mod password;
+mod phone;
 pub(crate) mod profile;
+pub(crate) mod profile_rules;
+#[cfg(test)]
+pub(crate) mod samples;
 pub(crate) mod secrets;
 pub(crate) mod session;
 pub(crate) mod time;
 pub(crate) mod user;
+pub(crate) mod user_rules;
 
 pub(crate) use datacenter::{Access, Datacenter, DatacenterChange, NewDatacenter};
 pub(crate) use error::StoreError;

@@ -1,0 +1,244 @@
+//! Which bodies of group POST and PUT are valid, and what they change (contract 5.2).
+
+use serde_json::{Map, Value};
+
+use super::group::{Group, GroupChange, NewGroup, Permission};
+use super::input::{Errors, INVALID, Input, Message, Text, no_object, too_long};
+use crate::name::{DcName, GroupName, NameError, UserName};
+
+/// The most characters of an alias.
+const ALIAS_MAX: usize = 80;
+
+pub(crate) const ALIAS_TAKEN: Message =
+    Message::Borrowed("This alias is already in use. Please supply a different alias.");
+const NO_DATACENTER: &str = "You have to specify to which datacenter shall the user group be bound. \
+     Either use the \"dc\" parameter or set the \"dc_bound\" parameter to false.";
+const NOT_ATTACHED: &str = "User Group is not attached into any datacenters.";
+const ATTACHED_TWICE: &str = "User Group is attached into more than one datacenter.";
+
+/// What the rules need to know of other objects.
+pub(crate) struct Lookup<'a> {
+    /// The stored name of the user called this, if there is one.
+    pub(crate) user: &'a dyn Fn(&str) -> Option<UserName>,
+    /// Whether another group has this alias, without regard to case.
+    pub(crate) alias_taken: &'a dyn Fn(&str) -> bool,
+}
+
+/// Checks a POST. `name` is the path's; `dc` what the body's `dc` names, if anything.
+///
+/// # Errors
+/// All fields that are wrong; the rule about the datacenter counts only if none is.
+pub(crate) fn create(
+    body: &Map<String, Value>,
+    name: &str,
+    dc: Option<&DcName>,
+    lookup: &Lookup<'_>,
+) -> Result<NewGroup, Errors> {
+    let mut input = Input::new(body);
+    let parsed = GroupName::parse(name);
+    match &parsed {
+        Err(NameError::TooLong { max, has }) => input.errors.add("name", too_long(*max, *has)),
+        Err(NameError::Charset) => input.errors.add("name", INVALID),
+        Ok(_) => {}
+    }
+    let alias = if input.has("alias") { input.filled("alias", Text::Safe(ALIAS_MAX)) } else { Some(name.to_owned()) };
+    let alias = alias.and_then(|alias| free_alias(&mut input, alias, lookup));
+    let permissions = permissions(&mut input).unwrap_or_default();
+    let members = members(&mut input, lookup).unwrap_or_default();
+    let bound = input.boolean("dc_bound").unwrap_or(true);
+    let (Ok(name), Some(alias), true) = (parsed, alias, input.errors.is_empty()) else { return Err(input.errors) };
+    if bound && dc.is_none() {
+        let mut errors = Errors::one("dc_bound", NO_DATACENTER);
+        errors.add("dc", NO_DATACENTER);
+        return Err(errors);
+    }
+    Ok(NewGroup { name, alias, permissions, members, dc_bound: dc.filter(|_| bound).cloned() })
+}
+
+/// What a PUT changes.
+#[derive(Debug, Default)]
+pub(crate) struct Update {
+    pub(crate) change: GroupChange,
+    /// The members that the body asks for: what they are bound to must fit the group, new or not.
+    pub(crate) members: Vec<UserName>,
+}
+
+/// Checks a PUT. `current` are the members that exist.
+///
+/// # Errors
+/// All fields that are wrong.
+pub(crate) fn update(
+    body: &Map<String, Value>,
+    group: &Group,
+    current: &[&UserName],
+    lookup: &Lookup<'_>,
+) -> Result<Update, Errors> {
+    let mut input = Input::new(body);
+    let alias = input
+        .filled("alias", Text::Safe(ALIAS_MAX))
+        .filter(|alias| *alias != *group.alias)
+        .and_then(|alias| free_alias(&mut input, alias, lookup));
+    let permissions = permissions(&mut input);
+    let members = members(&mut input, lookup);
+    let dc_bound = match input.boolean("dc_bound") {
+        None => None,
+        Some(false) => Some(None),
+        Some(true) if group.dc_bound.is_some() => None,
+        Some(true) => match group.datacenters.as_slice() {
+            [only] => Some(Some(only.clone())),
+            [] => {
+                input.errors.add("dc_bound", NOT_ATTACHED);
+                None
+            }
+            _ => {
+                input.errors.add("dc_bound", ATTACHED_TWICE);
+                None
+            }
+        },
+    };
+    if !input.errors.is_empty() {
+        return Err(input.errors);
+    }
+    let mut change = GroupChange { alias, permissions, dc_bound, ..GroupChange::default() };
+    if let Some(members) = &members {
+        change.add_members = members.iter().filter(|m| !current.contains(m)).cloned().collect();
+        change.remove_members = current.iter().filter(|m| !members.contains(m)).map(|m| (*m).clone()).collect();
+    }
+    Ok(Update { change, members: members.unwrap_or_default() })
+}
+
+/// Whether a member who is bound to `user_dc` must be unbound by joining a group that is attached to `group_dcs`: to
+/// more than one datacenter, or to another one.
+pub(crate) fn unbinds(group_dcs: &[DcName], user_dc: Option<&DcName>) -> bool {
+    user_dc.is_some_and(|dc| group_dcs.iter().any(|attached| attached != dc))
+}
+
+fn free_alias(input: &mut Input<'_>, alias: String, lookup: &Lookup<'_>) -> Option<String> {
+    if (lookup.alias_taken)(&alias) {
+        input.errors.add("alias", ALIAS_TAKEN);
+        return None;
+    }
+    Some(alias)
+}
+
+fn permissions(input: &mut Input<'_>) -> Option<Vec<Permission>> {
+    let names = input.list("permissions")?;
+    let mut permissions = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(permission) = Permission::parse(&name) else {
+            input.errors.add("permissions", no_object("name", &name));
+            return None;
+        };
+        permissions.push(permission);
+    }
+    permissions.sort_unstable();
+    Some(permissions)
+}
+
+fn members(input: &mut Input<'_>, lookup: &Lookup<'_>) -> Option<Vec<UserName>> {
+    let names = input.list("users")?;
+    let mut members = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(user) = (lookup.user)(&name) else {
+            input.errors.add("users", no_object("username", &name));
+            return None;
+        };
+        if !members.contains(&user) {
+            members.push(user);
+        }
+    }
+    Some(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::accounts::samples;
+
+    fn dc(name: &str) -> DcName {
+        DcName::parse(name).unwrap()
+    }
+
+    fn user(name: &str) -> UserName {
+        UserName::parse(name).unwrap()
+    }
+
+    fn known(name: &str) -> Option<UserName> {
+        ["bob", "carl"].iter().find(|n| n.eq_ignore_ascii_case(name)).map(|n| user(n))
+    }
+
+    const LOOKUP: Lookup<'_> = Lookup { user: &known, alias_taken: &|alias| alias.eq_ignore_ascii_case("admins") };
+
+    fn post(name: &str, body: Value, dc: Option<&DcName>) -> Result<NewGroup, String> {
+        create(body.as_object().unwrap(), name, dc, &LOOKUP).map_err(|e| serde_json::to_string(&e).unwrap())
+    }
+
+    fn put(group: &Group, current: &[&UserName], body: Value) -> Result<Update, String> {
+        update(body.as_object().unwrap(), group, current, &LOOKUP).map_err(|e| serde_json::to_string(&e).unwrap())
+    }
+
+    #[test]
+    fn a_new_group_is_bound_unless_it_is_asked_not_to_be() {
+        let bound = post("g1", json!({"permissions": "user_admin,admin", "users": ["BOB", "bob"]}), Some(&dc("main")));
+        let bound = bound.unwrap();
+        assert_eq!(bound.alias, "g1");
+        assert_eq!(bound.permissions, [Permission::Admin, Permission::UserAdmin]);
+        assert_eq!(bound.members, [user("bob")]);
+        assert_eq!(bound.dc_bound, Some(dc("main")));
+        assert_eq!(post("g0", json!({"dc_bound": false}), Some(&dc("main"))).unwrap().dc_bound, None);
+        let errors = post("g0", json!({}), None).unwrap_err();
+        assert!(errors.contains(r#""dc_bound":["You have to specify"#) && errors.contains(r#""dc":["You have"#));
+    }
+
+    #[test]
+    fn a_new_groups_fields_are_checked_together_and_before_its_datacenter() {
+        let errors = post(&"g".repeat(33), json!({"permissions": ["nope"], "users": "nobody", "alias": ""}), None);
+        let errors: Value = serde_json::from_str(&errors.unwrap_err()).unwrap();
+        assert_eq!(errors["name"], json!(["Ensure this value has at most 32 characters (it has 33)."]));
+        assert_eq!(errors["permissions"], json!(["Object with name=nope does not exist."]));
+        assert_eq!(errors["users"], json!(["Object with username=nobody does not exist."]));
+        assert_eq!(errors["alias"], json!(["This field is required."]));
+        assert_eq!(errors["dc"], Value::Null);
+        assert!(post("g1", json!({"alias": "ADMINS"}), None).unwrap_err().contains("already in use"));
+        assert!(post("admins", json!({"dc_bound": false}), None).unwrap_err().contains("already in use"));
+    }
+
+    #[test]
+    fn a_put_of_members_is_a_difference() {
+        let group = samples::group("g1");
+        let (bob, dave) = (user("bob"), user("dave"));
+        let update = put(&group, &[&bob, &dave], json!({"users": ["carl", "Bob"]})).unwrap();
+        assert_eq!(update.change.add_members, [user("carl")]);
+        assert_eq!(update.change.remove_members, [user("dave")]);
+        assert_eq!(update.members, [user("carl"), user("bob")]);
+        let update = put(&group, &[&bob], json!({"alias": "g1", "name": "other"})).unwrap();
+        assert!(update.change.add_members.is_empty() && update.change.remove_members.is_empty());
+        assert_eq!(update.change.alias, None);
+        assert_eq!(update.change.permissions, None);
+    }
+
+    #[test]
+    fn a_group_is_bound_to_the_one_datacenter_that_it_is_attached_to() {
+        let mut group = samples::group("g1");
+        assert!(put(&group, &[], json!({"dc_bound": true})).unwrap_err().contains("not attached into any"));
+        group.datacenters = vec![dc("main")];
+        let bound = |update: Update| update.change.dc_bound;
+        assert_eq!(bound(put(&group, &[], json!({"dc_bound": true})).unwrap()), Some(Some(dc("main"))));
+        assert_eq!(bound(put(&group, &[], json!({"dc_bound": false})).unwrap()), Some(None));
+        group.datacenters.push(dc("dc3"));
+        assert!(put(&group, &[], json!({"dc_bound": true})).unwrap_err().contains("more than one"));
+        group.dc_bound = Some(dc("main"));
+        assert_eq!(bound(put(&group, &[], json!({"dc_bound": true})).unwrap()), None);
+    }
+
+    #[test]
+    fn members_bound_elsewhere_are_unbound() {
+        assert!(!unbinds(&[], Some(&dc("main"))));
+        assert!(!unbinds(&[dc("MAIN")], Some(&dc("main"))));
+        assert!(!unbinds(&[dc("main"), dc("dc3")], None));
+        assert!(unbinds(&[dc("dc3")], Some(&dc("main"))));
+        assert!(unbinds(&[dc("main"), dc("dc3")], Some(&dc("main"))));
+    }
+}
