@@ -3,5 +3,7 @@
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod esdc_api;
+#[cfg(test)]
 #[path = "../support/mod.rs"]
 mod support;
