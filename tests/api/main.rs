@@ -1,6 +1,8 @@
 //! The HTTP API and its clients, against a real `usherd dev`.
 
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod esdc_api;

@@ -1,0 +1,332 @@
+//! The command line: words into a [`Call`]. Pure: no file is read, nothing is sent.
+//!
+//! `[-d] ACTION [/RESOURCE] [-KEY [VALUE]]… [--FORMAT]`. A value that starts with `-` and a letter or digit is the next
+//! key; that is the grammar of `es`, on which scripts rely.
+
+use std::ffi::OsString;
+
+use serde_json::Value;
+
+use super::{Failure, exit};
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Command {
+    Help,
+    Version,
+    Call(Call),
+}
+
+/// One request and how its answer is shown.
+#[derive(Debug, PartialEq)]
+pub(super) struct Call {
+    pub(super) debug: bool,
+    pub(super) action: Action,
+    /// Below the API's base URL, starts with a slash.
+    pub(super) resource: String,
+    /// In the order of the command line; of a key given twice the last one counts.
+    pub(super) params: Vec<(String, Param)>,
+    pub(super) api_key: Option<Param>,
+    pub(super) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Get,
+    Create,
+    Set,
+    Delete,
+    Options,
+    Login,
+    Logout,
+}
+
+impl Action {
+    fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "get" => Self::Get,
+            "create" | "post" => Self::Create,
+            "set" | "put" => Self::Set,
+            "delete" => Self::Delete,
+            "help" | "options" => Self::Options,
+            "login" => Self::Login,
+            "logout" => Self::Logout,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn method(self) -> &'static str {
+        match self {
+            Self::Get | Self::Logout => "GET",
+            Self::Create | Self::Login => "POST",
+            Self::Set => "PUT",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+        }
+    }
+
+    fn default_resource(self) -> Option<&'static str> {
+        match self {
+            Self::Login => Some("/accounts/login"),
+            Self::Logout => Some("/accounts/logout"),
+            _ => None,
+        }
+    }
+}
+
+/// The value of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Param {
+    Value(Value),
+    /// `file::PATH`: the file's content, a string.
+    File(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    Csv,
+    Tabulate,
+}
+
+impl Format {
+    fn parse(word: &str) -> Result<Self, Failure> {
+        match word {
+            "--json" => Ok(Self::Json),
+            "--csv" => Ok(Self::Csv),
+            "--tabulate" => Ok(Self::Tabulate),
+            _ => Err(Failure::new(exit::FORMAT, format!("{word} is none of --json, --csv, --tabulate"))),
+        }
+    }
+}
+
+/// Reads the words after the program's name.
+///
+/// # Errors
+/// A sentence and the exit status for a word that has no place, a missing resource, an unknown output format.
+pub(super) fn parse(words: Vec<OsString>) -> Result<Command, Failure> {
+    let words: Vec<String> = words
+        .into_iter()
+        .map(|word| word.into_string().map_err(|word| usage(format!("{} is not UTF-8", word.display()))))
+        .collect::<Result<_, _>>()?;
+    let mut words = words.into_iter().peekable();
+    let mut debug = false;
+    let mut format = Format::Json;
+    let action = loop {
+        let word = words.next().ok_or_else(|| usage("an action is missing; see --help"))?;
+        match word.as_str() {
+            "-h" | "--help" => return Ok(Command::Help),
+            "--version" => return Ok(Command::Version),
+            "-d" | "--debug" => debug = true,
+            _ if is_long(&word) => format = Format::parse(&word)?,
+            _ => break Action::parse(&word).ok_or_else(|| usage(format!("{word} is no action; see --help")))?,
+        }
+    };
+    let resource = match (words.next_if(|word| word.starts_with('/')), action.default_resource()) {
+        (Some(resource), _) => resource,
+        (None, Some(resource)) => resource.to_owned(),
+        (None, None) if words.peek().is_some_and(|word| word == "--help" || word == "-h") => return Ok(Command::Help),
+        (None, None) => return Err(Failure::new(exit::NO_RESOURCE, "a resource is missing, such as /accounts/user")),
+    };
+    let mut call = Call { debug, action, resource, params: Vec::new(), api_key: None, format };
+    while let Some(word) = words.next() {
+        if is_long(&word) {
+            call.format = Format::parse(&word)?;
+            continue;
+        }
+        let Some(key) = word.strip_prefix('-').filter(|key| !key.is_empty()) else {
+            return Err(usage(format!("{word} is neither -KEY nor the value of one")));
+        };
+        let value = match words.next_if(|next| !is_key(next) && !is_long(next)) {
+            Some(text) => value(key, text)?,
+            None => Param::Value(Value::Bool(true)),
+        };
+        if key == "api-key" {
+            call.api_key = Some(value);
+        } else {
+            call.params.retain(|(earlier, _)| earlier != key);
+            call.params.push((key.to_owned(), value));
+        }
+    }
+    Ok(Command::Call(call))
+}
+
+fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(exit::USAGE, message)
+}
+
+/// `-` and a letter or digit.
+fn is_key(word: &str) -> bool {
+    word.strip_prefix('-').and_then(|rest| rest.chars().next()).is_some_and(char::is_alphanumeric)
+}
+
+/// `--` and a letter or digit; `-----BEGIN` is a value.
+fn is_long(word: &str) -> bool {
+    word.strip_prefix('-').is_some_and(is_key)
+}
+
+fn value(key: &str, text: String) -> Result<Param, Failure> {
+    if let Some(path) = text.strip_prefix("file::") {
+        return Ok(Param::File(path.to_owned()));
+    }
+    if let Some(json) = text.strip_prefix("json::") {
+        let parsed = serde_json::from_str(json).map_err(|error| usage(format!("-{key}: no JSON: {error}")))?;
+        return Ok(Param::Value(parsed));
+    }
+    // A key is never one of the words below, and it must stay a string.
+    let literal = match text.to_ascii_lowercase().as_str() {
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        "null" => Value::Null,
+        _ => Value::String(text),
+    };
+    Ok(Param::Value(literal))
+}
+
+/// The text of `--help` for a program called `name`.
+pub(super) fn help(name: &str) -> String {
+    format!(
+        "\
+Usage: {name} [-d|--debug] ACTION [/RESOURCE] [-KEY [VALUE]]... [--json|--csv|--tabulate]
+
+Actions:
+  get               show (GET)              set, put        change (PUT)
+  create, post      make (POST)             delete          remove (DELETE)
+  help, options     what a resource is for  login, logout   a session instead of an API key
+
+A KEY without a VALUE is true. true, false and null are what they say, json::TEXT is JSON, file::PATH is
+what the file holds; anything else is a string. Parameters of get go into the query, others into the body.
+
+  -api-key KEY      the API key; file::PATH keeps it out of the process list
+  -d, --debug       show the request and all headers too, without secrets
+  --json            the whole answer (default)
+  --csv, --tabulate the result alone, as lines with ; or as a table
+
+Environment:
+  ES_API_URL          base URL ({})
+  ES_API_KEY          API key, if -api-key is not given
+  USHER_SESSION_FILE  where login keeps its token (default: $XDG_RUNTIME_DIR/usher.session,
+                      else $XDG_STATE_HOME/usher/session, else ~/.local/state/usher/session)
+
+Exit status: 0 done, 1 refused (4xx), 2 server error (5xx), 3 no answer, 4 login failed, 5 interrupted,
+8 or 9 the answer cannot be written or shown, 11 usage, 12 no resource, 13 unknown output format.
+
+Examples:
+  {name} login -username admin -password file::password.txt
+  {name} get /accounts/user -full --tabulate
+  {name} create /accounts/user/alice/sshkey/laptop -key file::.ssh/id_ed25519.pub
+  {name} set /accounts/user/alice -groups json::'[\"admins\"]' -is_active false
+",
+        super::DEFAULT_URL
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parsed(line: &[&str]) -> Result<Command, u8> {
+        parse(line.iter().map(OsString::from).collect()).map_err(|failure| failure.status)
+    }
+
+    fn call(line: &[&str]) -> Call {
+        match parsed(line) {
+            Ok(Command::Call(call)) => call,
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    fn values(line: &[&str]) -> Value {
+        let params = call(line).params.into_iter().map(|(key, param)| match param {
+            Param::Value(value) => (key, value),
+            Param::File(path) => (key, json!({"file": path})),
+        });
+        Value::Object(params.collect())
+    }
+
+    #[test]
+    fn every_action_has_its_method_and_both_its_names() {
+        for (words, method) in [
+            (&["get"][..], "GET"),
+            (&["create", "post"], "POST"),
+            (&["set", "put"], "PUT"),
+            (&["delete"], "DELETE"),
+            (&["help", "options"], "OPTIONS"),
+        ] {
+            for word in words {
+                assert_eq!(call(&[word, "/x"]).action.method(), method);
+            }
+        }
+        assert_eq!(call(&["login"]).resource, "/accounts/login");
+        assert_eq!(call(&["login"]).action.method(), "POST");
+        assert_eq!(call(&["logout"]).resource, "/accounts/logout");
+        assert_eq!(call(&["logout"]).action.method(), "GET");
+        assert_eq!(call(&["login", "/other"]).resource, "/other");
+    }
+
+    #[test]
+    fn values_are_strings_unless_they_say_otherwise() {
+        let line = ["set", "/x", "-a", "1", "-b", "True", "-c", "FALSE", "-d", "null", "-e", "json::[1,\"x\"]"];
+        assert_eq!(values(&line), json!({"a": "1", "b": true, "c": false, "d": null, "e": [1, "x"]}));
+        assert_eq!(values(&["set", "/x", "-k", "file::/a b"]), json!({"k": {"file": "/a b"}}));
+        assert_eq!(values(&["set", "/x", "-k", "", "-l", "-", "-m", "/y"]), json!({"k": "", "l": "-", "m": "/y"}));
+    }
+
+    #[test]
+    fn a_key_without_a_value_is_true_and_a_dash_starts_the_next_key() {
+        assert_eq!(values(&["get", "/x", "-full", "-extended"]), json!({"full": true, "extended": true}));
+        assert_eq!(values(&["get", "/x", "-n", "-5"]), json!({"n": true, "5": true}));
+        assert_eq!(values(&["get", "/x", "-order_by", "-_x"]), json!({"order_by": "-_x"}));
+        assert_eq!(values(&["get", "/x", "-full", "--csv"]), json!({"full": true}));
+        assert_eq!(values(&["get", "/x", "-k", "-----BEGIN"]), json!({"k": "-----BEGIN"}));
+    }
+
+    #[test]
+    fn of_a_key_given_twice_the_last_one_counts() {
+        assert_eq!(values(&["set", "/x", "-a", "1", "-a", "2"]), json!({"a": "2"}));
+    }
+
+    #[test]
+    fn the_api_key_is_no_parameter() {
+        let call = call(&["get", "/x", "-api-key", "k", "-full"]);
+        assert_eq!(call.api_key, Some(Param::Value(json!("k"))));
+        assert_eq!(call.params, [("full".to_owned(), Param::Value(json!(true)))]);
+    }
+
+    #[test]
+    fn debug_and_the_format_have_their_places() {
+        assert!(call(&["-d", "get", "/x"]).debug);
+        assert!(call(&["--debug", "get", "/x"]).debug);
+        assert_eq!(values(&["get", "/x", "-d", "1"]), json!({"d": "1"}));
+        assert_eq!(call(&["get", "/x"]).format, Format::Json);
+        assert_eq!(call(&["get", "/x", "--csv"]).format, Format::Csv);
+        assert_eq!(call(&["get", "/x", "--tabulate", "-a", "b"]).format, Format::Tabulate);
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_exit_status() {
+        for (line, status) in [
+            (&[][..], 11),
+            (&["fly", "/x"], 11),
+            (&["get"], 12),
+            (&["get", "-full"], 12),
+            (&["get", "user"], 12),
+            (&["get", "/x", "--xml"], 13),
+            (&["get", "/x", "stray"], 11),
+            (&["get", "/x", "-a", "b", "stray"], 11),
+            (&["get", "/x", "-a", "json::{"], 11),
+        ] {
+            assert_eq!(parsed(line).map(|_| ()), Err(status), "{line:?}");
+        }
+        assert_eq!(parsed(&["--help"]), Ok(Command::Help));
+        assert_eq!(parsed(&["get", "--help"]), Ok(Command::Help));
+        assert_eq!(parsed(&["--version"]), Ok(Command::Version));
+    }
+
+    #[test]
+    fn help_names_the_program_as_it_was_called() {
+        assert!(help("es").starts_with("Usage: es "));
+    }
+}

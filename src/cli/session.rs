@@ -1,0 +1,97 @@
+//! The login's token between two runs: one private file, first line the token, second line the server that gave it. A
+//! token goes to no other server.
+
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The place of the token for one server.
+pub(super) struct Session {
+    file: Option<PathBuf>,
+    url: String,
+}
+
+impl Session {
+    /// The session with the server at `url`, in this user's own place.
+    pub(super) fn of(url: String) -> Self {
+        let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let file = variable("USHER_SESSION_FILE")
+            .or_else(|| variable("XDG_RUNTIME_DIR").map(|dir| dir.join("usher.session")))
+            .or_else(|| variable("XDG_STATE_HOME").map(|dir| dir.join("usher/session")))
+            .or_else(|| variable("HOME").map(|dir| dir.join(".local/state/usher/session")));
+        Self { file, url }
+    }
+
+    /// The file's name, for messages.
+    pub(super) fn place(&self) -> String {
+        self.file
+            .as_ref()
+            .map_or_else(|| "USHER_SESSION_FILE and HOME are not set".to_owned(), |file| file.display().to_string())
+    }
+
+    /// The token that this server gave, if there is one.
+    pub(super) fn token(&self) -> Option<String> {
+        let text = fs::read_to_string(self.file.as_ref()?).ok()?;
+        let (token, url) = text.trim_end().split_once('\n')?;
+        (url == self.url && !token.is_empty()).then(|| token.to_owned())
+    }
+
+    /// Keeps `token`: written beside the old file, readable by its owner alone, then put in its place.
+    pub(super) fn keep(&self, token: &str) -> io::Result<()> {
+        let file = self.file.as_deref().ok_or(io::ErrorKind::NotFound)?;
+        if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        }
+        let fresh = beside(file);
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&fresh)
+            .and_then(|mut open| writeln!(open, "{token}\n{}", self.url))
+            .and_then(|()| fs::rename(&fresh, file));
+        if written.is_err() {
+            let _ = fs::remove_file(&fresh);
+        }
+        written
+    }
+
+    /// Removes the file; that there is none is as good.
+    pub(super) fn forget(&self) {
+        if let Some(file) = &self.file {
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+fn beside(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_private_and_goes_to_its_server_alone() {
+        let dir = env::temp_dir().join(format!("usher-session-{}", std::process::id()));
+        let file = dir.join("a/session");
+        let session = |url: &str| Session { file: Some(file.clone()), url: url.to_owned() };
+        assert_eq!(session("http://a").token(), None);
+        session("http://a").keep("first").unwrap();
+        session("http://a").keep("second").unwrap();
+        assert_eq!(session("http://a").token().as_deref(), Some("second"));
+        assert_eq!(session("http://b").token(), None);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(dir.join("a")).unwrap().permissions().mode() & 0o777, 0o700);
+        session("http://a").forget();
+        assert_eq!(session("http://a").token(), None);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
