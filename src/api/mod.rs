@@ -7,11 +7,23 @@
 //! Reads are plain functions, so that no read can wait for LDAP. Writes are futures that run apart from the connection:
 //! a client that goes away does not cut one in half.
 
+mod apikeys;
 mod call;
+mod datacenters;
+mod dc_members;
 mod envelope;
 mod error;
+mod groups;
+mod hashing;
+mod listing;
 pub(crate) mod lookup;
+mod permissions;
+mod profiles;
+mod represent;
 mod routes;
+mod sshkeys;
+mod subject;
+mod users;
 
 use std::sync::Arc;
 

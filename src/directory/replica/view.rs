@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, RwLockReadGuard};
 
-use crate::accounts::{Datacenter, EntryId, Group, Session, User};
+use crate::accounts::{Datacenter, EntryId, Group, SYSTEM_USER, Session, User};
 use crate::name::{DcName, GroupName, UserName};
 
 use super::super::decode::UserFacts;
@@ -13,8 +13,11 @@ use super::tables::{Kept, Tables, mail_key};
 pub(crate) struct View<'a>(pub(crate) RwLockReadGuard<'a, Tables>);
 
 impl View<'_> {
-    /// The user called `name`; none where two entries claim the name.
+    /// The user called `name`; none where two entries claim the name, and none for the hidden `_system`.
     pub(crate) fn user(&self, name: &UserName) -> Option<&Arc<User>> {
+        if name.as_str().eq_ignore_ascii_case(SYSTEM_USER) {
+            return None;
+        }
         self.user_by_id(self.0.users.only(name)?)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::accounts::error::UniqueField;
 use crate::accounts::{Group, GroupChange, NewGroup, StoreError};
-use crate::name::{GroupName, UserName};
+use crate::name::{DcName, GroupName, UserName};
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
@@ -59,7 +59,7 @@ impl Directory {
             (false, false) => Some(Change::Delete(name, values)),
         };
         let users = |names: &[UserName]| names.iter().map(|n| tree.user(n).into_bytes()).collect::<Vec<_>>();
-        let dcs = |names: &[crate::name::DcName]| names.iter().map(|n| tree.datacenter(n).into_bytes()).collect();
+        let dcs = |names: &[DcName]| names.iter().map(|n| tree.datacenter(n).into_bytes()).collect();
         let lists: Vec<Change> = [
             values("member", users(&change.remove_members), false),
             values(schema::DATACENTER_LINK, dcs(&change.detach), false),
@@ -84,6 +84,24 @@ impl Directory {
                 }
                 Err(error) => return Err(unique(error, UniqueField::Alias)),
             }
+        }
+        self.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound)
+    }
+
+    /// Attaches the group to the datacenter and unbinds it, unless it is attached already ([`StoreError::Exists`]): decided
+    /// by the entry itself, so that of parallel calls one succeeds.
+    pub(crate) async fn attach_group(&self, group: &Group, dc: &DcName) -> Result<Arc<Group>, StoreError> {
+        let inner = &*self.0;
+        let tree = &inner.decoder.tree;
+        let dn = tree.group(&group.name);
+        let changes = [
+            Change::set(schema::DC_BOUND, None),
+            Change::Add(schema::DATACENTER_LINK, vec![tree.datacenter(dc).into_bytes()]),
+        ];
+        match inner.client.modify(&dn, &changes, None).await {
+            Ok(raw) => inner.take_in(&dn, raw).await?,
+            Err(OpError::ValueState) => return Err(StoreError::Exists),
+            Err(error) => return Err(error.into()),
         }
         self.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound)
     }

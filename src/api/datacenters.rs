@@ -1,0 +1,195 @@
+//! `/dc/` and `/dc/(dc)/` (contract 5.5).
+
+use std::sync::Arc;
+
+use super::listing::{Detail, Names, Paging};
+use super::represent::{DatacenterObject, Each};
+use super::routes::Pending;
+use super::{ApiError, Call, Noun, Reply, dc_members, subject, users};
+use crate::accounts::access::{self, Endpoint, Target};
+use crate::accounts::dc_rules::{self, Lookup, Update};
+use crate::accounts::{Datacenter, Group, MAIN_DC, NewDatacenter, User};
+use crate::directory::View;
+use crate::name::{DcName, GroupName, UserName};
+
+/// GET of all: the datacenters that the caller may see.
+pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
+    let view = call.app.directory.read();
+    let detail = Detail::parse(&call.params)?;
+    let paging = Paging::parse(&call.params, &["name", "created"])?;
+    let groups = subject::groups_of(&view, &call.caller.user);
+    let seen = view.datacenters().filter(|dc| access::may_see(&call.caller.user, &groups, dc)).map(|dc| &**dc);
+    let find = |name: &str| {
+        let dc = view.datacenter(&DcName::parse(name).ok()?)?;
+        Some(&**dc).filter(|dc| dc.name.as_str() == name && access::may_see(&call.caller.user, &groups, dc))
+    };
+    let page = paging.page(seen.collect(), find)?;
+    Ok(if detail.full {
+        Reply::ok(&Each(&page, |dc| DatacenterObject::new(&view, dc, call, detail.extended)))
+    } else {
+        Reply::ok(&Names(&page))
+    })
+}
+
+/// GET of one.
+pub(super) fn show(call: &Call) -> Result<Reply, ApiError> {
+    let view = call.app.directory.read();
+    let dc = subject::datacenter(call, &view, DcName::parse(call.arg(0)).ok())?;
+    call.enter(dc);
+    let extended = Detail::parse(&call.params)?.extended;
+    Ok(Reply::ok(&DatacenterObject::new(&view, dc, call, extended)))
+}
+
+/// The datacenter that the path names, for a SuperAdmin.
+fn target<'v>(call: &Call, view: &'v View<'_>) -> Result<&'v Arc<Datacenter>, ApiError> {
+    let rights = subject::rights(call, view);
+    let found = DcName::parse(call.arg(0)).ok().and_then(|name| view.datacenter(&name));
+    let target = found.map_or(Target::Missing, |_| Target::Other { managed: true });
+    subject::check(&rights, Endpoint::DatacenterWrite, target, Noun::Datacenter)?;
+    let dc = found.ok_or_else(|| ApiError::not_found(Noun::Datacenter))?;
+    call.enter(dc);
+    Ok(dc)
+}
+
+/// POST. The groups are attached to the datacenter once it is there.
+pub(super) fn create(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        let (mut new, owner) = plan_create(call)?;
+        users::unbind(call, owner).await?;
+        let groups = std::mem::take(&mut new.groups);
+        let dc = call.app.directory.create_datacenter(new).await;
+        let dc = dc.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
+        call.enter(&dc);
+        for name in &groups {
+            attach(call, name, &dc).await?;
+        }
+        Ok(shown(call, &dc, true))
+    })
+}
+
+fn plan_create(call: &Call) -> Result<(NewDatacenter, Vec<Arc<User>>), ApiError> {
+    let view = call.app.directory.read();
+    let rights = subject::rights(call, &view);
+    subject::check(&rights, Endpoint::DatacenterWrite, Target::List, Noun::Datacenter)?;
+    if view.datacenters().any(|dc| dc.name.as_str().eq_ignore_ascii_case(call.arg(0))) {
+        return Err(ApiError::exists(Noun::Datacenter));
+    }
+    let body = call.params.object()?;
+    let new = with_lookup(&view, None, |lookup| dc_rules::create(body, call.arg(0), &call.caller.user, lookup));
+    let new = new.map_err(|errors| ApiError::failure(&errors))?;
+    let owner = owner_bound_elsewhere(&view, Some(&new.owner), &new.name);
+    Ok((new, owner))
+}
+
+/// PUT. Groups that go are detached first, those that come are attached last.
+pub(super) fn update(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        let plan = plan_update(call)?;
+        for name in &plan.detach {
+            detach(call, name, &plan.dc).await?;
+        }
+        users::unbind(call, plan.owner).await?;
+        let dc = call.app.directory.update_datacenter(&plan.dc, plan.update.change).await;
+        let dc = dc.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
+        for name in &plan.attach {
+            attach(call, name, &dc).await?;
+        }
+        Ok(shown(call, &dc, false))
+    })
+}
+
+struct UpdatePlan {
+    dc: Arc<Datacenter>,
+    update: Update,
+    /// A new owner who is bound to another datacenter.
+    owner: Vec<Arc<User>>,
+    attach: Vec<GroupName>,
+    detach: Vec<GroupName>,
+}
+
+fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
+    let view = call.app.directory.read();
+    let dc = target(call, &view)?;
+    let body = call.params.object()?;
+    let update = with_lookup(&view, Some(dc), |lookup| dc_rules::update(body, dc, lookup));
+    let update = update.map_err(|errors| ApiError::failure(&errors))?;
+    let owner = owner_bound_elsewhere(&view, update.change.owner.as_ref(), &dc.name);
+    let attached: Vec<GroupName> = view.groups_of_datacenter(&dc.name).iter().map(|g| g.name.clone()).collect();
+    let but = |these: &[GroupName], others: &[GroupName]| -> Vec<GroupName> {
+        these.iter().filter(|name| !others.contains(name)).cloned().collect()
+    };
+    let (attach, detach) = match &update.groups {
+        Some(groups) => (but(groups, &attached), but(&attached, groups)),
+        None => (Vec::new(), Vec::new()),
+    };
+    Ok(UpdatePlan { dc: dc.clone(), update, owner, attach, detach })
+}
+
+/// DELETE: unbinds and detaches; nothing else is deleted.
+pub(super) fn delete(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        let (dc, owner) = {
+            let view = call.app.directory.read();
+            let dc = target(call, &view)?;
+            (dc.clone(), owner_number(&view, dc))
+        };
+        if dc.name.as_str().eq_ignore_ascii_case(MAIN_DC) {
+            return Err(ApiError::precondition_required("Default datacenter cannot be deleted"));
+        }
+        let deleted = call.app.directory.delete_datacenter(&dc).await;
+        deleted.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
+        Ok(owned_by(Reply::deleted(), owner))
+    })
+}
+
+/// Runs `rules` with what they need to know; `own` is the datacenter that they are about.
+fn with_lookup<T>(view: &View<'_>, own: Option<&Datacenter>, rules: impl FnOnce(&Lookup<'_>) -> T) -> T {
+    let others = || view.datacenters().filter(|dc| own.is_none_or(|own| own.id != dc.id));
+    let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+    rules(&Lookup {
+        user: &|name| UserName::parse(name).ok().and_then(|name| view.user(&name)).map(|user| &**user),
+        group: &|name| subject::group(view, name).map(|group| -> &Group { group }),
+        alias_taken: &|alias| others().any(|dc| same(&dc.alias, alias)),
+        site_taken: &|site| others().any(|dc| same(&dc.site, site)),
+    })
+}
+
+/// The new owner, if he is bound to another datacenter: an owner of one is nobody's of another.
+fn owner_bound_elsewhere(view: &View<'_>, owner: Option<&UserName>, dc: &DcName) -> Vec<Arc<User>> {
+    let owner = owner.and_then(|name| view.user(name));
+    owner.filter(|user| user.dc_bound.as_ref().is_some_and(|bound| bound != dc)).cloned().into_iter().collect()
+}
+
+async fn attach(call: &Call, name: &GroupName, dc: &Datacenter) -> Result<(), ApiError> {
+    let group = call.app.directory.read().group(name).cloned();
+    match group {
+        Some(group) => dc_members::attach(call, &group, &dc.name, true).await,
+        None => Ok(()),
+    }
+}
+
+async fn detach(call: &Call, name: &GroupName, dc: &Datacenter) -> Result<(), ApiError> {
+    let group = call.app.directory.read().group(name).cloned();
+    match group {
+        Some(group) => dc_members::detach(call, &group, &dc.name).await,
+        None => Ok(()),
+    }
+}
+
+fn owner_number(view: &View<'_>, dc: &Datacenter) -> Option<u64> {
+    dc.owner.as_ref().and_then(|name| view.user(name)).map(|user| user.number)
+}
+
+fn owned_by(reply: Reply, owner: Option<u64>) -> Reply {
+    match owner {
+        Some(number) => reply.owned_by(number),
+        None => reply,
+    }
+}
+
+fn shown(call: &Call, dc: &Datacenter, created: bool) -> Reply {
+    let view = call.app.directory.read();
+    let object = DatacenterObject::new(&view, dc, call, false);
+    let reply = if created { Reply::created(&object) } else { Reply::ok(&object) };
+    owned_by(reply, owner_number(&view, dc))
+}

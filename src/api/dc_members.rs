@@ -1,0 +1,135 @@
+//! `/dc/(dc)/user/…` and `/dc/(dc)/group/…` (contract 5.3, 5.4): who and what belongs to a datacenter.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::listing::Detail;
+use super::represent::{GroupObject, UserObject};
+use super::routes::Pending;
+use super::{ApiError, Call, Noun, Reply, groups, subject, users};
+use crate::accounts::access::{self, Endpoint, Target};
+use crate::accounts::{Access, Datacenter, Group, GroupChange, StoreError, User};
+use crate::directory::View;
+use crate::name::{DcName, UserName};
+
+/// The datacenter that the path names (a parameter `dc` has no say: decision 18), if the caller is its admin.
+fn administered<'v>(call: &Call, view: &'v View<'_>) -> Result<&'v Arc<Datacenter>, ApiError> {
+    let dc = subject::datacenter(call, view, DcName::parse(call.arg(0)).ok())?;
+    call.enter(dc);
+    let caller = &call.caller.user;
+    if access::administers(caller, &subject::groups_of(view, caller), dc) { Ok(dc) } else { Err(ApiError::denied()) }
+}
+
+/// Whether the user belongs to the datacenter: everybody does to a public one, else its owner and the members of its
+/// groups.
+fn belongs(view: &View<'_>, dc: &Datacenter, user: &User) -> bool {
+    dc.access == Access::Public
+        || dc.owner.as_ref() == Some(&user.name)
+        || view.groups_of(&user.name).iter().any(|group| group.datacenters.contains(&dc.name))
+}
+
+/// GET of the datacenter's users.
+pub(super) fn list_users(call: &Call) -> Result<Reply, ApiError> {
+    let view = call.app.directory.read();
+    let dc = administered(call, &view)?;
+    let fields = ["username"];
+    if dc.access == Access::Public {
+        return users::reply(call, &view, view.users(), &fields);
+    }
+    // The few who belong, instead of asking everybody.
+    let owner = dc.owner.as_ref().and_then(|name| view.user(name));
+    let members = view.groups_of_datacenter(&dc.name).into_iter().flat_map(|group| view.members_of(group));
+    let mut seen = BTreeSet::new();
+    let mut all: Vec<&Arc<User>> = owner.into_iter().chain(members).filter(|user| seen.insert(user.id)).collect();
+    all.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+    users::reply(call, &view, all.into_iter(), &fields)
+}
+
+/// GET of one of them.
+pub(super) fn show_user(call: &Call) -> Result<Reply, ApiError> {
+    let view = call.app.directory.read();
+    let dc = administered(call, &view)?;
+    let user = UserName::parse(call.arg(1)).ok().and_then(|name| view.user(&name));
+    let user = user.filter(|user| belongs(&view, dc, user)).ok_or_else(|| ApiError::not_found(Noun::User))?;
+    Ok(Reply::ok(&UserObject::new(&view, user, false, call.now)))
+}
+
+/// GET of the groups attached to the datacenter.
+pub(super) fn list_groups(call: &Call) -> Result<Reply, ApiError> {
+    let view = call.app.directory.read();
+    let dc = administered(call, &view)?;
+    groups::reply(call, &view, view.groups_of_datacenter(&dc.name).into_iter())
+}
+
+/// GET of one of them.
+pub(super) fn show_group(call: &Call) -> Result<Reply, ApiError> {
+    let view = call.app.directory.read();
+    let dc = administered(call, &view)?;
+    let group = subject::group(&view, call.arg(1)).filter(|group| group.datacenters.contains(&dc.name));
+    let group = group.ok_or_else(|| ApiError::not_found(Noun::Group))?;
+    let extended = Detail::parse(&call.params)?.extended;
+    Ok(Reply::ok(&GroupObject::new(&view, group, extended)))
+}
+
+/// The datacenter and the group that the path names, for a SuperAdmin.
+fn write_target(call: &Call) -> Result<(Arc<Datacenter>, Arc<Group>), ApiError> {
+    let view = call.app.directory.read();
+    let dc = subject::datacenter(call, &view, DcName::parse(call.arg(0)).ok())?;
+    call.enter(dc);
+    let rights = subject::rights(call, &view);
+    subject::check(&rights, Endpoint::DatacenterWrite, Target::List, Noun::Datacenter)?;
+    let group = subject::group(&view, call.arg(1)).ok_or_else(|| ApiError::not_found(Noun::Group))?;
+    Ok((dc.clone(), group.clone()))
+}
+
+/// POST: attaches a group. The answer shows it as it was before (contract section 0).
+pub(super) fn attach_group(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        let (dc, group) = write_target(call)?;
+        if group.datacenters.contains(&dc.name) {
+            return Err(ApiError::exists(Noun::Group));
+        }
+        attach(call, &group, &dc.name, false).await?;
+        Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
+    })
+}
+
+/// DELETE: detaches a group.
+pub(super) fn detach_group(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        let (dc, group) = write_target(call)?;
+        if !group.datacenters.contains(&dc.name) {
+            return Err(ApiError::not_found(Noun::Group));
+        }
+        detach(call, &group, &dc.name).await?;
+        Ok(Reply::deleted())
+    })
+}
+
+/// Attaches the group, which is bound to nothing from then on, as are its members who were bound to another
+/// datacenter: whoever manages that one must not manage people who are somebody in this one. `again`: it is no error if
+/// the group is attached already.
+pub(super) async fn attach(call: &Call, group: &Group, dc: &DcName, again: bool) -> Result<(), ApiError> {
+    let bound_elsewhere = {
+        let view = call.app.directory.read();
+        let after: Vec<DcName> = group.datacenters.iter().chain([dc]).cloned().collect();
+        users::bound_elsewhere(&view, group, &after)
+    };
+    users::unbind(call, bound_elsewhere).await?;
+    match call.app.directory.attach_group(group, dc).await {
+        Ok(_) => Ok(()),
+        Err(StoreError::Exists) if again => Ok(()),
+        Err(error) => Err(ApiError::store(&error, Noun::Group)),
+    }
+}
+
+/// Detaches the group, which is bound to nothing from then on.
+pub(super) async fn detach(call: &Call, group: &Group, dc: &DcName) -> Result<(), ApiError> {
+    let change = GroupChange {
+        dc_bound: group.dc_bound.is_some().then_some(None),
+        detach: vec![dc.clone()],
+        ..GroupChange::default()
+    };
+    let updated = call.app.directory.update_group(group, change).await;
+    updated.map(|_| ()).map_err(|error| ApiError::store(&error, Noun::Group))
+}

@@ -1,0 +1,143 @@
+//! `/accounts/group/` and `/accounts/group/(name)/` (contract 5.2).
+
+use std::sync::Arc;
+
+use super::listing::{Detail, Names, Paging};
+use super::represent::{Each, GroupObject};
+use super::routes::Pending;
+use super::{ApiError, Call, Noun, Reply, subject, users};
+use crate::accounts::access::{Endpoint, Rights, Target};
+use crate::accounts::group_rules::{self, Lookup, Update};
+use crate::accounts::{Group, NewGroup, User};
+use crate::directory::View;
+use crate::name::{DcName, UserName};
+
+/// GET of all: the groups that the caller manages.
+pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
+    let view = call.app.directory.read();
+    let rights = subject::rights(call, &view);
+    subject::check(&rights, Endpoint::Groups, Target::List, Noun::Group)?;
+    reply(call, &view, view.groups().filter(|group| rights.manages(group.dc_bound.as_ref())))
+}
+
+/// The list of `groups` (by name), as the parameters say.
+pub(super) fn reply<'v>(
+    call: &Call,
+    view: &'v View<'_>,
+    groups: impl Iterator<Item = &'v Arc<Group>>,
+) -> Result<Reply, ApiError> {
+    let detail = Detail::parse(&call.params)?;
+    let paging = Paging::parse(&call.params, &["name", "created"])?;
+    let find = |name: &str| subject::group(view, name).map(|group| &**group).filter(|g| g.name.as_str() == name);
+    let groups = paging.page(groups.map(|group| &**group).collect(), find)?;
+    Ok(if detail.full {
+        Reply::ok(&Each(&groups, |group| GroupObject::new(view, group, detail.extended)))
+    } else {
+        Reply::ok(&Names(&groups))
+    })
+}
+
+/// GET of one.
+pub(super) fn show(call: &Call) -> Result<Reply, ApiError> {
+    let view = call.app.directory.read();
+    let group = target(call, &view, &subject::rights(call, &view), Endpoint::Groups)?;
+    let extended = Detail::parse(&call.params)?.extended;
+    Ok(Reply::ok(&GroupObject::new(&view, group, extended)))
+}
+
+/// The group that the path names, if the caller may do this.
+fn target<'v>(
+    call: &Call,
+    view: &'v View<'_>,
+    rights: &Rights,
+    endpoint: Endpoint,
+) -> Result<&'v Arc<Group>, ApiError> {
+    let found = subject::group(view, call.arg(0));
+    let target =
+        found.map_or(Target::Missing, |group| Target::Other { managed: rights.manages(group.dc_bound.as_ref()) });
+    subject::check(rights, endpoint, target, Noun::Group)?;
+    let group = found.ok_or_else(|| ApiError::not_found(Noun::Group))?;
+    subject::enter(call, view, group.dc_bound.as_ref());
+    Ok(group)
+}
+
+/// POST.
+pub(super) fn create(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        let (new, bound_elsewhere) = plan_create(call)?;
+        users::unbind(call, bound_elsewhere).await?;
+        let group = call.app.directory.create_group(new).await;
+        let group = group.map_err(|error| ApiError::store(&error, Noun::Group))?;
+        Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
+    })
+}
+
+fn plan_create(call: &Call) -> Result<(NewGroup, Vec<Arc<User>>), ApiError> {
+    let view = call.app.directory.read();
+    let rights = subject::rights(call, &view);
+    subject::check(&rights, Endpoint::GroupWrite, Target::List, Noun::Group)?;
+    if view.groups().any(|group| group.name.as_str().eq_ignore_ascii_case(call.arg(0))) {
+        return Err(ApiError::exists(Noun::Group));
+    }
+    let dc = subject::named_dc(call, &view)?;
+    let lookup = Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, None) };
+    let new = group_rules::create(call.params.object()?, call.arg(0), dc.map(|dc| &dc.name), &lookup);
+    let new = new.map_err(|errors| ApiError::failure(&errors))?;
+    subject::enter(call, &view, new.dc_bound.as_ref());
+    let users = bound_elsewhere(&view, &new.members, new.dc_bound.as_slice());
+    Ok((new, users))
+}
+
+/// PUT.
+pub(super) fn update(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        let (group, change, bound_elsewhere) = plan_update(call)?;
+        users::unbind(call, bound_elsewhere).await?;
+        let group = call.app.directory.update_group(&group, change).await;
+        let group = group.map_err(|error| ApiError::store(&error, Noun::Group))?;
+        Ok(Reply::ok(&GroupObject::new(&call.app.directory.read(), &group, false)))
+    })
+}
+
+type GroupUpdate = (Arc<Group>, crate::accounts::GroupChange, Vec<Arc<User>>);
+
+fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
+    let view = call.app.directory.read();
+    let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?;
+    let current = view.members_of(group);
+    let current: Vec<&UserName> = current.iter().map(|user| &user.name).collect();
+    let lookup =
+        Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, Some(group)) };
+    let update = group_rules::update(call.params.object()?, group, &current, &lookup);
+    let Update { change, members } = update.map_err(|errors| ApiError::failure(&errors))?;
+    let users = bound_elsewhere(&view, &members, &group.datacenters);
+    Ok((group.clone(), change, users))
+}
+
+/// DELETE: nothing protects a group, not even the built-in one.
+pub(super) fn delete(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        let group = {
+            let view = call.app.directory.read();
+            target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?.clone()
+        };
+        let deleted = call.app.directory.delete_group(&group).await;
+        deleted.map_err(|error| ApiError::store(&error, Noun::Group))?;
+        Ok(Reply::deleted())
+    })
+}
+
+fn user_name(view: &View<'_>, name: &str) -> Option<UserName> {
+    UserName::parse(name).ok().and_then(|name| view.user(&name)).map(|user| user.name.clone())
+}
+
+fn alias_taken(view: &View<'_>, alias: &str, own: Option<&Group>) -> bool {
+    let alias = alias.to_lowercase();
+    view.groups().any(|group| own.is_none_or(|own| own.id != group.id) && group.alias.to_lowercase() == alias)
+}
+
+/// Those of `members` who may not stay bound in a group that is attached to these datacenters.
+fn bound_elsewhere(view: &View<'_>, members: &[UserName], datacenters: &[DcName]) -> Vec<Arc<User>> {
+    let users = members.iter().filter_map(|name| view.user(name));
+    users.filter(|user| group_rules::unbinds(datacenters, user.dc_bound.as_ref())).cloned().collect()
+}

@@ -1,0 +1,264 @@
+//! What the lists have in common: the flags that ask for objects, `order_by`, and paging by `limit` and `after`.
+
+use std::cmp::Ordering;
+
+use serde::ser::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::{ApiError, Params};
+use crate::accounts::input::{self, Errors, no_object};
+use crate::accounts::{Datacenter, Group, Permission, SshKey, User};
+
+/// The flag under `key`; `None` where it is not given.
+pub(super) fn flag(params: &Params, key: &'static str) -> Result<Option<bool>, ApiError> {
+    let parsed = params.get(key).map(input::boolean).transpose();
+    parsed.map_err(|message| ApiError::failure(&Errors::one(key, message)))
+}
+
+/// How much a list or a detail shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Detail {
+    /// Objects, not names.
+    pub(super) full: bool,
+    /// The objects' additional fields too.
+    pub(super) extended: bool,
+}
+
+impl Detail {
+    /// `full` and `extended`, which implies it.
+    pub(super) fn parse(params: &Params) -> Result<Self, ApiError> {
+        let full = flag(params, "full")?.unwrap_or(false);
+        let extended = flag(params, "extended")?.unwrap_or(false);
+        Ok(Self { full: full || extended, extended })
+    }
+}
+
+/// The order of a list and the part of it that is asked for.
+#[derive(Debug)]
+pub(super) struct Paging {
+    /// Indexes into the fields that the list can be sorted by, the first of which is the name; and whether descending.
+    order: Vec<(usize, bool)>,
+    limit: usize,
+    /// The name of the last object of the page before.
+    after: Option<String>,
+}
+
+impl Paging {
+    /// `order_by`, `limit` and `after`. `fields` are those that the list can be sorted by, its default first: the name.
+    ///
+    /// # Errors
+    /// 412 for another field, 400 for a limit that is no positive number.
+    pub(super) fn parse(params: &Params, fields: &[&str]) -> Result<Self, ApiError> {
+        let text = |key| params.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+        let mut order = Vec::new();
+        for part in text("order_by").into_iter().flat_map(|all| all.split(',')) {
+            let part = part.trim();
+            // The original takes both signs for descending.
+            let name = part.strip_prefix(['-', '+']);
+            let index = fields.iter().position(|field| *field == name.unwrap_or(part));
+            order.push((index.ok_or_else(|| ApiError::bad_order(fields))?, name.is_some()));
+        }
+        let limit = match text("limit") {
+            None => usize::MAX,
+            Some(digits) if !digits.bytes().all(|b| b.is_ascii_digit()) => {
+                return Err(ApiError::invalid("limit", "Enter a whole number."));
+            }
+            Some(digits) => digits.parse().unwrap_or(usize::MAX),
+        };
+        if limit == 0 {
+            return Err(ApiError::invalid("limit", "Ensure this value is greater than or equal to 1."));
+        }
+        Ok(Self { order, limit, after: text("after").map(str::to_owned) })
+    }
+
+    /// The page of `items`, which come by the bytes of their names. `find` looks an item up by its exact name, whether
+    /// it is in the list or not.
+    ///
+    /// # Errors
+    /// 400 where `after` names nothing and the order needs more of it than its name.
+    pub(super) fn page<'a, T: Listed>(
+        &self,
+        mut items: Vec<&'a T>,
+        find: impl FnOnce(&str) -> Option<&'a T>,
+    ) -> Result<Vec<&'a T>, ApiError> {
+        // Names differ, so whatever follows the name in the order has no say.
+        let by_name = match self.order.first() {
+            None => Some(false),
+            Some((0, descending)) => Some(*descending),
+            Some(_) => None,
+        };
+        match by_name {
+            Some(false) => {}
+            Some(true) => items.reverse(),
+            None => items.sort_by(|a, b| self.compare(*a, *b)),
+        }
+        let start = match (&self.after, by_name) {
+            (None, _) => 0,
+            (Some(after), Some(descending)) => {
+                let beyond = if descending { Ordering::Less } else { Ordering::Greater };
+                items.partition_point(|item| item.name().cmp(after) != beyond)
+            }
+            (Some(after), None) => {
+                let last = find(after).ok_or_else(|| ApiError::invalid("after", &no_object("name", after)))?;
+                items.partition_point(|item| self.compare(*item, last) != Ordering::Greater)
+            }
+        };
+        items.drain(..start);
+        items.truncate(self.limit);
+        Ok(items)
+    }
+
+    fn compare<T: Listed>(&self, a: &T, b: &T) -> Ordering {
+        let fields = self.order.iter().map(|&(field, descending)| {
+            let ordering = if field == 0 { a.name().cmp(b.name()) } else { a.compare_created(b) };
+            if descending { ordering.reverse() } else { ordering }
+        });
+        let names = std::iter::once_with(|| a.name().cmp(b.name()));
+        fields.chain(names).find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
+    }
+}
+
+/// What can be listed: by its name, and where the list's second field is `created`, by that.
+pub(super) trait Listed {
+    fn name(&self) -> &str;
+
+    fn compare_created(&self, _other: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+/// The names of what is listed, as the short lists show them.
+pub(super) struct Names<'i, T>(pub(super) &'i [&'i T]);
+
+impl<T: Listed> Serialize for Names<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|item| item.name()))
+    }
+}
+
+impl Listed for User {
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    fn compare_created(&self, other: &Self) -> Ordering {
+        (self.created, self.number).cmp(&(other.created, other.number))
+    }
+}
+
+impl Listed for Group {
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    fn compare_created(&self, other: &Self) -> Ordering {
+        self.created.cmp(&other.created)
+    }
+}
+
+impl Listed for Datacenter {
+    fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    fn compare_created(&self, other: &Self) -> Ordering {
+        (self.created, self.number).cmp(&(other.created, other.number))
+    }
+}
+
+impl Listed for SshKey {
+    fn name(&self) -> &str {
+        self.title.as_str()
+    }
+}
+
+impl Listed for Permission {
+    fn name(&self) -> &str {
+        (*self).name()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::{Timestamp, samples};
+
+    fn users() -> Vec<User> {
+        // By the bytes of their names, as the replica gives them.
+        [("Zed", 3), ("anna", 2), ("bob", 2), ("carl", 1)]
+            .map(|(name, second)| User { created: Timestamp::from_seconds(second), ..samples::user(name) })
+            .to_vec()
+    }
+
+    fn names(query: &str) -> Result<String, ApiError> {
+        let users = users();
+        let paging = Paging::parse(&Params::from_query(Some(query)), &["username", "created"])?;
+        let page = paging.page(users.iter().collect(), |name| users.iter().find(|u| u.name.as_str() == name))?;
+        Ok(page.into_iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn lists_are_sorted_by_the_named_fields_and_then_by_name() {
+        for (query, expected) in [
+            ("", "Zed anna bob carl"),
+            ("order_by=", "Zed anna bob carl"),
+            ("order_by=username", "Zed anna bob carl"),
+            ("order_by=-username", "carl bob anna Zed"),
+            ("order_by=%2Busername", "carl bob anna Zed"),
+            ("order_by=+username", "Zed anna bob carl"),
+            ("order_by=created", "carl anna bob Zed"),
+            ("order_by=-created", "Zed anna bob carl"),
+            ("order_by=-created,-username", "Zed bob anna carl"),
+            ("order_by=created , username", "carl anna bob Zed"),
+        ] {
+            assert_eq!(names(query).unwrap(), expected, "{query}");
+        }
+        for bad in ["order_by=zzz", "order_by=Username", "order_by=username,", "order_by=--username"] {
+            assert!(format!("{:?}", names(bad).unwrap_err()).contains("412"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn pages_follow_each_other_in_every_order() {
+        for order in ["username", "-username", "created", "-created", "-created,-username"] {
+            let whole = names(&format!("order_by={order}")).unwrap();
+            let (mut all, mut after) = (Vec::new(), String::new());
+            for _ in 0..10 {
+                let page = names(&format!("order_by={order}&limit=1&after={after}")).unwrap();
+                if page.is_empty() {
+                    break;
+                }
+                all.push(page.clone());
+                after = page;
+            }
+            assert_eq!(all.join(" "), whole, "{order}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_that_is_gone_still_works_where_its_name_says_enough() {
+        assert_eq!(names("after=az").unwrap(), "bob carl");
+        assert_eq!(names("after=az&order_by=-username").unwrap(), "anna Zed");
+        assert!(format!("{:?}", names("after=az&order_by=created").unwrap_err()).contains("400"));
+    }
+
+    #[test]
+    fn a_limit_is_a_positive_number() {
+        assert_eq!(names("limit=2").unwrap(), "Zed anna");
+        assert_eq!(names("limit=99999999999999999999999").unwrap(), "Zed anna bob carl");
+        assert_eq!(names("limit=").unwrap(), "Zed anna bob carl");
+        for bad in ["limit=0", "limit=-1", "limit=x", "limit=1.5"] {
+            assert!(format!("{:?}", names(bad).unwrap_err()).contains("400"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn extended_implies_full() {
+        let detail = |query| Detail::parse(&Params::from_query(Some(query))).map(|d| (d.full, d.extended));
+        assert_eq!(detail("").unwrap(), (false, false));
+        assert_eq!(detail("full").unwrap(), (false, false));
+        assert_eq!(detail("full=True").unwrap(), (true, false));
+        assert_eq!(detail("extended=1&full=0").unwrap(), (true, true));
+        assert!(detail("full=no").is_err());
+    }
+}

@@ -1,0 +1,213 @@
+//! `/accounts/user/` and `/accounts/user/(username)/` (contract 3.2 to 3.5).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::listing::{Detail, Names, Paging, flag};
+use super::represent::{Each, UserObject, main_dc};
+use super::routes::Pending;
+use super::{ApiError, Call, Noun, Params, Reply, hashing, subject};
+use crate::accounts::access::{Endpoint, Target};
+use crate::accounts::error::UniqueField;
+use crate::accounts::input::boolean;
+use crate::accounts::user_rules::{self, Creation, Lookup, Update, Updating, is_reserved};
+use crate::accounts::{FIRST_ADMIN, Group, StoreError, User};
+use crate::directory::View;
+use crate::name::UserName;
+
+/// GET: the users that the caller manages.
+pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
+    let view = call.app.directory.read();
+    let rights = subject::rights(call, &view);
+    subject::check(&rights, Endpoint::Users, Target::List, Noun::User)?;
+    let users = view.users().filter(|user| rights.manages_user(user));
+    reply(call, &view, users, &["username", "created"])
+}
+
+/// The list of `users` (by name), as the parameters say.
+pub(super) fn reply<'v>(
+    call: &Call,
+    view: &'v View<'_>,
+    users: impl Iterator<Item = &'v Arc<User>>,
+    fields: &[&str],
+) -> Result<Reply, ApiError> {
+    let detail = Detail::parse(&call.params)?;
+    let active = wants_active(&call.params)?;
+    let paging = Paging::parse(&call.params, fields)?;
+    let users = users.filter(|user| user.is_active() == active).map(|user| &**user).collect();
+    let users = paging.page(users, |name| find(view, name))?;
+    Ok(if detail.full {
+        Reply::ok(&Each(&users, |user| UserObject::new(view, user, detail.extended, call.now)))
+    } else {
+        Reply::ok(&Names(&users))
+    })
+}
+
+/// The user of exactly this name, for `after`.
+pub(super) fn find<'v>(view: &'v View<'_>, name: &str) -> Option<&'v User> {
+    let user = view.user(&UserName::parse(name).ok()?)?;
+    Some(&**user).filter(|user| user.name.as_str() == name)
+}
+
+/// Active users or inactive ones: the documented parameter, or the original's (decision 12).
+fn wants_active(params: &Params) -> Result<bool, ApiError> {
+    let (documented, original) = (flag(params, "is_active")?, flag(params, "active")?);
+    Ok(documented.or(original).unwrap_or(true))
+}
+
+/// GET of one.
+pub(super) fn show(call: &Call) -> Result<Reply, ApiError> {
+    let view = call.app.directory.read();
+    let user = subject::user(call, &view, &subject::rights(call, &view), Endpoint::User)?;
+    let extended = Detail::parse(&call.params)?.extended;
+    Ok(Reply::ok(&UserObject::new(&view, user, extended, call.now)))
+}
+
+/// POST.
+pub(super) fn create(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        let Creation { mut user, password } = plan_create(call)?;
+        user.password_hash = hashing::hash(call.app.cost, password).await?;
+        let (name, email) = (user.name.clone(), user.email.clone());
+        match call.app.directory.create_user(user).await {
+            Ok(user) => {
+                let view = call.app.directory.read();
+                let object = UserObject::new(&view, &user, false, call.now);
+                Ok(Reply::created(&object).owned_by(user.number))
+            }
+            Err(StoreError::NotUnique(UniqueField::Identity)) => Err(identity_taken(call, &name, &email).await),
+            Err(error) => Err(ApiError::store(&error, Noun::User)),
+        }
+    })
+}
+
+fn plan_create(call: &Call) -> Result<Creation, ApiError> {
+    let view = call.app.directory.read();
+    let rights = subject::rights(call, &view);
+    let path = call.arg(0);
+    // Reserved names are refused in validation, whatever their case variants are.
+    let name = UserName::parse(path).ok().filter(|_| !is_reserved(path));
+    let target = match &name {
+        Some(name) if call.caller.is(name) => Target::Own,
+        Some(name) if subject::is_taken(&view, name) => Target::Other { managed: false },
+        _ => Target::Missing,
+    };
+    subject::check(&rights, Endpoint::UserCreate, target, Noun::User)?;
+    let dc = subject::named_dc_or_main(call, &view)?;
+    if !rights.manages(Some(&dc.name)) {
+        return Err(ApiError::forbidden());
+    }
+    let lookup = Lookup {
+        group: &|name| subject::group(&view, name).map(|group| &**group),
+        email_taken: &|email| subject::is_others(&view, email, None),
+    };
+    let creation = user_rules::create(call.params.object()?, path, &rights, &dc.name, &lookup);
+    let creation = creation.map_err(|errors| ApiError::failure(&errors))?;
+    subject::enter(call, &view, creation.user.dc_bound.as_ref());
+    Ok(creation)
+}
+
+/// Whose value was taken when the directory refused a new user's name and e-mail address: the name's (406) or the
+/// address's (400). The other entry may be another daemon's and on its way here, so this waits for it a little.
+async fn identity_taken(call: &Call, name: &UserName, email: &str) -> ApiError {
+    for _ in 0..20 {
+        {
+            let view = call.app.directory.read();
+            if subject::is_taken(&view, name) {
+                return ApiError::exists(Noun::User);
+            }
+            if subject::is_others(&view, email, None) {
+                break;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    ApiError::store(&StoreError::NotUnique(UniqueField::Identity), Noun::User)
+}
+
+/// PUT.
+pub(super) fn update(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        let (user, Update { mut change, password }) = plan_update(call)?;
+        let new_password = password.is_some();
+        if let Some(password) = password {
+            change.password_hash = Some(hashing::hash(call.app.cost, password).await?);
+        }
+        let store = |error: StoreError| ApiError::store(&error, Noun::User);
+        let user = call.app.directory.update_user(&user, change).await.map_err(store)?;
+        if new_password {
+            // The sessions are over already, since the password is another one; this only clears them away.
+            if let Err(error) = call.app.directory.delete_sessions_of(&user).await {
+                tracing::warn!(%error, "sessions that a new password ended were not deleted");
+            }
+        }
+        let view = call.app.directory.read();
+        Ok(Reply::ok(&UserObject::new(&view, &user, false, call.now)).owned_by(user.number))
+    })
+}
+
+fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> {
+    let view = call.app.directory.read();
+    let rights = subject::rights(call, &view);
+    let user = subject::user(call, &view, &rights, Endpoint::User)?;
+    let binds = rights.super_admin && call.params.get("dc_bound").map(boolean) == Some(Ok(true));
+    let named = if binds { subject::named_dc(call, &view)? } else { None };
+    let dc = named.map(|dc| &dc.name).or(user.dc_bound.as_ref()).or(main_dc(&view).map(|dc| &dc.name));
+    let dc = dc.ok_or_else(|| ApiError::not_found(Noun::Datacenter))?;
+    let groups = subject::groups_of(&view, user);
+    let lookup = Lookup {
+        group: &|name| subject::group(&view, name).map(|group| &**group),
+        email_taken: &|email| subject::is_others(&view, email, Some(user)),
+    };
+    let target = Updating { user, groups: &groups, rights: &rights, dc };
+    let update = user_rules::update(call.params.object()?, &target, &lookup);
+    Ok((user.clone(), update.map_err(|errors| ApiError::failure(&errors))?))
+}
+
+/// DELETE.
+pub(super) fn delete(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        let user = plan_delete(call)?;
+        let deleted = call.app.directory.delete_user(&user).await;
+        deleted.map_err(|error| ApiError::store(&error, Noun::User))?;
+        Ok(Reply::deleted())
+    })
+}
+
+fn plan_delete(call: &Call) -> Result<Arc<User>, ApiError> {
+    let view = call.app.directory.read();
+    let user = subject::user(call, &view, &subject::rights(call, &view), Endpoint::UserDelete)?;
+    if user.number == FIRST_ADMIN {
+        return Err(ApiError::forbidden());
+    }
+    let owned = view.datacenters_owned_by(&user.name);
+    if !owned.is_empty() {
+        let owned: Vec<&str> = owned.iter().map(|dc| dc.name.as_str()).collect();
+        return Err(ApiError::failure(&json!({
+            "detail": "Cannot delete user, because he has relations to some objects.",
+            "relations": { "Datacenter": owned },
+        })));
+    }
+    Ok(user.clone())
+}
+
+/// Unbinds users from their datacenters, before a group or a datacenter makes them somebody in another one.
+pub(super) async fn unbind(call: &Call, users: Vec<Arc<User>>) -> Result<(), ApiError> {
+    for user in users {
+        let change = crate::accounts::UserChange { dc_bound: Some(None), ..Default::default() };
+        match call.app.directory.update_user(&user, change).await {
+            Ok(_) | Err(StoreError::NotFound) => {}
+            Err(error) => return Err(ApiError::store(&error, Noun::User)),
+        }
+    }
+    Ok(())
+}
+
+/// The members of `group` who may not stay bound once it is attached to these datacenters.
+pub(super) fn bound_elsewhere(view: &View<'_>, group: &Group, datacenters: &[crate::name::DcName]) -> Vec<Arc<User>> {
+    let mut members = view.members_of(group);
+    members.retain(|user| crate::accounts::group_rules::unbinds(datacenters, user.dc_bound.as_ref()));
+    members.into_iter().cloned().collect()
+}
