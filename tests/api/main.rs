@@ -7,5 +7,11 @@ mod conformance;
 #[cfg(test)]
 mod esdc_api;
 #[cfg(test)]
+mod neighbours;
+#[cfg(test)]
+mod roles;
+#[cfg(test)]
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(test)]
+mod world;

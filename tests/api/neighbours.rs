@@ -1,0 +1,272 @@
+//! Groups, datacenters and what they do to the users in them; relations; paging; parallel writers.
+
+use std::collections::BTreeSet;
+use std::sync::Barrier;
+
+use serde_json::{Value, json};
+
+use crate::support::{Api, Usherd};
+use crate::world::{KEY_A, KEY_B, World, user_body};
+
+#[test]
+fn a_user_bound_elsewhere_is_unbound_by_joining_a_group_of_another_datacenter() {
+    let world = World::new();
+    world.root.put("/accounts/group/staff4/", &json!({"users": ["u1", "u4"]})).result(200);
+    assert_eq!(world.user("u1")["dc_bound"], json!(false));
+    assert_eq!(world.user("u4")["dc_bound"], json!(true));
+    world.root.post("/accounts/group/new3/", &json!({"dc": "dc3", "users": ["u4", "u2"]})).result(201);
+    assert_eq!(world.user("u4")["dc_bound"], json!(false));
+    assert_eq!(world.user("u2")["dc_bound"], json!(true));
+}
+
+#[test]
+fn attaching_a_group_unbinds_it_and_its_members_and_answers_as_it_was() {
+    let world = World::new();
+    let before = world.root.post("/dc/dc4/group/staff3/", &json!({})).result(201);
+    assert_eq!((&before["name"], &before["dc_bound"]), (&json!("staff3"), &json!(true)));
+    assert_eq!(world.root.post("/dc/dc4/group/STAFF3/", &json!({})).detail(406), "User Group already exists");
+    let after = world.root.get("/accounts/group/staff3/?extended=1").result(200);
+    assert_eq!((&after["dc_bound"], &after["dcs"]), (&json!(false), &json!(["dc3", "dc4"])));
+    assert_eq!(world.user("u1")["dc_bound"], json!(false));
+    assert_eq!(
+        world.root.put("/accounts/group/staff3/", &json!({"dc_bound": true})).result(400),
+        json!({"dc_bound": ["User Group is attached into more than one datacenter."]})
+    );
+    assert_eq!(world.root.delete("/dc/dc4/group/staff3/").result(200), Value::Null);
+    assert_eq!(world.root.delete("/dc/dc4/group/staff3/").detail(404), "User Group not found");
+    world.root.put("/accounts/group/staff3/", &json!({"dc_bound": true})).result(200);
+}
+
+#[test]
+fn a_user_with_relations_is_not_deleted_and_a_deleted_datacenter_unbinds() {
+    let world = World::new();
+    world.root.put("/dc/dc4/", &json!({"owner": "u1"})).result(200);
+    assert_eq!(world.user("u1")["dc_bound"], json!(false), "a new owner is bound to no other datacenter");
+    assert_eq!(
+        world.root.delete("/accounts/user/u1/").result(400),
+        json!({"detail": "Cannot delete user, because he has relations to some objects.",
+            "relations": {"Datacenter": ["dc4"]}})
+    );
+    assert_eq!(world.root.delete("/dc/dc4/").result(200), Value::Null);
+    assert_eq!(world.user("u4")["dc_bound"], json!(false));
+    let group = world.root.get("/accounts/group/staff4/?extended=1").result(200);
+    assert_eq!((&group["dc_bound"], &group["dcs"]), (&json!(false), &json!([])));
+    assert_eq!(world.root.delete("/accounts/user/u1/").result(200), Value::Null);
+    assert_eq!(world.root.get("/accounts/group/staff3/").result(200)["users"], json!([]));
+    assert_eq!(world.root.delete("/dc/main/").detail(428), "Default datacenter cannot be deleted");
+}
+
+#[test]
+fn a_user_made_again_under_an_old_name_inherits_nothing() {
+    let world = World::new();
+    world.root.post("/accounts/user/u1/sshkey/k1/", &json!({"key": KEY_A})).result(201);
+    let session = world.login("u1");
+    world.root.delete("/accounts/user/u1/").result(200);
+    let again = world.create("u1", &json!({"dc": "dc3"}));
+    assert_eq!(again["groups"], json!([]));
+    assert_eq!(world.root.get("/accounts/user/u1/sshkey/").result(200), json!([]));
+    assert_eq!(session.get("/accounts/user/u1/").detail(403), "Invalid token.");
+}
+
+#[test]
+fn binding_follows_the_rules_both_ways() {
+    let world = World::new();
+    let put = |body: Value| world.root.put("/accounts/user/u1/", &body);
+    let elsewhere = json!({"dc_bound": ["User's group(s) are attached into another datacenter(s)."]});
+    assert_eq!(put(json!({"dc_bound": true, "dc": "dc4"})).result(400), elsewhere);
+    assert_eq!(put(json!({"groups": ["staff4"]})).result(400), elsewhere);
+    put(json!({"dc_bound": true, "dc": "dc4", "groups": ["staff4"]})).result(200);
+    assert_eq!(world.root.get("/accounts/user/u1/").header("es_dc"), Some("dc4"));
+    assert_eq!(put(json!({"dc_bound": true, "dc": "nodc"})).detail(404), "Datacenter not found");
+    put(json!({"dc_bound": false})).result(200);
+    assert_eq!(put(json!({"dc": "nodc"})).result(200)["dc_bound"], json!(false), "dc alone says nothing");
+    let body = user_body("n1", &json!({"dc": "nodc", "dc_bound": false}));
+    assert_eq!(world.root.post("/accounts/user/n1/", &body).detail(404), "Datacenter not found");
+}
+
+#[test]
+fn names_and_addresses_are_one_name_space_without_regard_to_case() {
+    let world = World::new();
+    let post = |name: &str, more: Value| world.root.post(&format!("/accounts/user/{name}/"), &user_body(name, &more));
+    let unbound = json!({"dc_bound": false});
+    assert_eq!(post("U1", unbound.clone()).detail(406), "User already exists");
+    assert_eq!(post("ADMIN", unbound.clone()).detail(406), "User already exists");
+    assert_eq!(post("_system", unbound.clone()).detail(406), "User already exists");
+    assert_eq!(post("U1@Example.com", unbound.clone()).detail(406), "User already exists");
+    assert_eq!(post("Admin", unbound.clone()).result(400), json!({"username": ["Invalid value."]}));
+    let taken = json!({"email": ["This email is already in use. Please supply a different email."]});
+    assert_eq!(post("n1", json!({"dc_bound": false, "email": "U1@EXAMPLE.com"})).result(400), taken);
+    post("own@example.com", json!({"dc_bound": false, "email": "own@example.com"})).result(201);
+    assert_eq!(post("n2", json!({"dc_bound": false, "email": "OWN@example.com"})).result(400), taken);
+    assert_eq!(world.root.get("/accounts/user/uA/").result(200)["username"], "ua");
+    assert_eq!(world.root.post("/accounts/group/STAFF3/", &json!({})).detail(406), "User Group already exists");
+    assert_eq!(world.root.post("/dc/DC3/", &json!({})).detail(406), "Datacenter already exists");
+}
+
+/// All pages of a list, each as long as `limit`.
+fn pages(api: &Api, path: &str, limit: usize) -> Vec<Value> {
+    let mut all = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = api.get(&format!("{path}&limit={limit}&after={after}")).result(200);
+        let page = page.as_array().unwrap();
+        assert!(page.len() <= limit);
+        let Some(last) = page.last() else { return all };
+        after = crate::support::http::encode(last.as_str().unwrap());
+        all.extend(page.iter().cloned());
+    }
+}
+
+#[test]
+fn every_list_comes_in_pages_that_make_up_the_whole() {
+    let world = World::new();
+    for title in ["a", "b", "c"] {
+        let key = format!("ecdsa-sha2-nistp256 {}", ecdsa(title));
+        world.root.post(&format!("/accounts/user/u1/sshkey/{title}/"), &json!({ "key": key })).result(201);
+    }
+    for path in [
+        "/accounts/user/?order_by=username",
+        "/accounts/user/?order_by=-username",
+        "/accounts/user/?order_by=created",
+        "/accounts/user/?order_by=-created,username",
+        "/accounts/group/?order_by=-created",
+        "/accounts/permission/?order_by=-name",
+        "/accounts/user/u1/sshkey/?order_by=-title",
+        "/dc/?order_by=created",
+        "/dc/dc3/user/?order_by=-username",
+        "/dc/dc3/group/?order_by=name",
+    ] {
+        let whole = world.root.get(path).result(200);
+        assert!(whole.as_array().unwrap().len() > 1, "{path}");
+        for limit in [1, 2, 100] {
+            assert_eq!(Value::from(pages(&world.root, path, limit)), whole, "{path}, {limit}");
+        }
+    }
+    assert_eq!(world.root.get("/accounts/user/profile/?limit=2").result(200).as_array().map(Vec::len), Some(2));
+    for (path, fields) in [
+        ("/accounts/user/", "username, created"),
+        ("/accounts/user/profile/", "username, created"),
+        ("/accounts/group/", "name, created"),
+        ("/accounts/permission/", "name"),
+        ("/dc/", "name, created"),
+        ("/dc/dc3/user/", "username"),
+        ("/dc/dc3/group/", "name, created"),
+        ("/accounts/user/u1/sshkey/", "title"),
+    ] {
+        let answer = world.root.get(&format!("{path}?order_by=zzz"));
+        assert_eq!(answer.detail(412), format!("Invalid order_by; Possible sort fields are: {fields}"), "{path}");
+        assert_eq!(world.root.get(&format!("{path}?limit=x")).status, 400, "{path}");
+    }
+}
+
+/// A valid point on the curve P-256 for each of three titles.
+fn ecdsa(title: &str) -> &'static str {
+    match title {
+        "a" => P256[0],
+        "b" => P256[1],
+        _ => P256[2],
+    }
+}
+
+const P256: [&str; 3] = [
+    "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBFp6aX/meWjpseuIPjrMLp0jurYk5Ecdjyxxk/n+/9b5DKQQ0pBN3z4w0KRX+lJnEvuk9OMwVbq316C+7mN4CEM=",
+    "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBBkZZX9t6ykMylrcqWKoxITESLmObGm8mHfRylYedjhUWIMCUTlwwVuACpGxQwPwr++Ch5K7o/Ub+qJpKsjZ4o4=",
+    "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBInkB9QGocmh+GpWM7OF9pnK5D9gbn4r+0d3xyx2CNviVRcCFqkecoouEiC7dyNI3yv3zEA/tuIdhXJD8rCme9M=",
+];
+
+/// Runs `call` in `count` threads that begin together, half of them on each daemon; their statuses.
+fn together(daemons: [&Usherd; 2], count: usize, call: impl Fn(&Api, usize) -> u16 + Sync) -> Vec<u16> {
+    let barrier = Barrier::new(count);
+    let mut statuses = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|i| {
+                let api = daemons[0].api().moved_to(&daemons[i % 2].anonymous());
+                let (barrier, call) = (&barrier, &call);
+                scope.spawn(move || {
+                    barrier.wait();
+                    call(&api, i)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<u16>>()
+    });
+    statuses.sort_unstable();
+    statuses
+}
+
+#[test]
+fn of_parallel_posts_on_two_daemons_one_succeeds() {
+    let first = Usherd::start();
+    let second = first.second("second");
+    let both = [&first, &second];
+    let one_of = |statuses: &[u16], code: u16, others: &[u16]| {
+        assert_eq!(statuses.iter().filter(|status| **status == code).count(), 1, "{statuses:?}");
+        assert!(statuses.iter().all(|status| *status == code || others.contains(status)), "{statuses:?}");
+    };
+    let unbound = json!({"dc_bound": false});
+    let same_user = together(both, 32, |api, _| api.post("/accounts/user/one/", &user_body("one", &unbound)).status);
+    one_of(&same_user, 201, &[406]);
+    let same_email = together(both, 32, |api, i| {
+        let name = format!("many{i}");
+        let body = user_body(&name, &json!({"dc_bound": false, "email": "same@example.com"}));
+        api.post(&format!("/accounts/user/{name}/"), &body).status
+    });
+    one_of(&same_email, 201, &[400]);
+    let same_title = together(both, 32, |api, i| {
+        let key = [KEY_A, KEY_B][i % 2];
+        api.post("/accounts/user/one/sshkey/k1/", &json!({ "key": key })).status
+    });
+    one_of(&same_title, 201, &[406]);
+    first.api().post("/accounts/group/g1/", &json!({"dc_bound": false})).result(201);
+    first.api().post("/dc/dc3/", &json!({"site": "dc3.example.com"})).result(201);
+    let same_attachment = together(both, 16, |api, _| {
+        // The second daemon may not know the datacenter yet when the first has answered.
+        loop {
+            let answer = api.post("/dc/dc3/group/g1/", &json!({}));
+            if answer.status != 404 {
+                return answer.status;
+            }
+        }
+    });
+    one_of(&same_attachment, 201, &[406]);
+}
+
+#[test]
+fn parallel_puts_of_different_things_all_hold_and_numbers_never_repeat() {
+    let first = Usherd::start();
+    let second = first.second("second");
+    let both = [&first, &second];
+    let created = together(both, 24, |api, i| {
+        let name = format!("p{i}");
+        api.post(&format!("/accounts/user/{name}/"), &user_body(&name, &json!({"dc_bound": false}))).status
+    });
+    assert_eq!(created, [201; 24]);
+    let numbers: BTreeSet<String> = first
+        .ldap()
+        .search("ou=people,dc=example,dc=org", "one", "(uid=p*)", &["usherNumber"])
+        .iter()
+        .filter_map(|entry| entry.first("usherNumber"))
+        .collect();
+    assert_eq!(numbers.len(), 24);
+
+    let fields = ["city", "state", "company", "website", "title", "street_1", "postcode", "vatid"];
+    let changed = together(both, fields.len(), |api, i| {
+        api.put("/accounts/user/p0/profile/", &json!({ fields[i]: format!("v{i}") })).status
+    });
+    assert_eq!(changed, [200; 8]);
+    let profile = first.api().get("/accounts/user/p0/profile/").result(200);
+    for (i, field) in fields.iter().enumerate() {
+        assert_eq!(profile[field], format!("v{i}"));
+    }
+
+    for i in 0..8 {
+        first.api().post(&format!("/accounts/group/g{i}/"), &json!({"dc_bound": false})).result(201);
+    }
+    crate::support::eventually_true(std::time::Duration::from_secs(5), "the groups on the second daemon", || {
+        first.api().moved_to(&second.anonymous()).get("/accounts/group/g7/").status == 200
+    });
+    let joined =
+        together(both, 8, |api, i| api.put(&format!("/accounts/group/g{i}/"), &json!({"users": ["p1", "p2"]})).status);
+    assert_eq!(joined, [200; 8]);
+    assert_eq!(first.api().get("/accounts/user/p1/").result(200)["groups"].as_array().map(Vec::len), Some(8));
+}
