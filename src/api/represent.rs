@@ -256,3 +256,55 @@ impl<T: Copy, O: Serialize, F: Fn(T) -> O> Serialize for Each<'_, T, F> {
         serializer.collect_seq(self.0.iter().map(|item| (self.1)(*item)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::samples;
+    use crate::name::KeyTitle;
+    use crate::sshkey::{Options, PublicKey};
+
+    fn keys(object: &impl Serialize) -> Vec<String> {
+        let value = serde_json::to_value(object).unwrap();
+        value.as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn a_profile_has_the_contracts_keys_in_its_order() {
+        let user = samples::user("bob");
+        let config = config::Profile::default();
+        let expected = "username tos_acceptation email email_verified email2 phone phone_verified phone2 newsletter_tech \
+            newsletter_buss usertype language timezone currency title first_name middle_name last_name website jabber \
+            street_1 street2_1 city postcode state country different_billing street_2 street2_2 city2 postcode2 state2 \
+            country2 company companyid taxid vatid bankid alerting_phone alerting_jabber alerting_email";
+        let expected: Vec<&str> = expected.split_whitespace().collect();
+        assert_eq!(keys(&ProfileObject::new(&user, profile_settings(&config))), expected);
+    }
+
+    #[test]
+    fn an_ssh_key_shows_the_contracts_three_keys_first() {
+        let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM2Cbze9O1y9ipWF6ryo8WqAug4QaIk94QN0v3fPnINR com ment";
+        let key = SshKey {
+            title: KeyTitle::parse("k3").unwrap(),
+            public: PublicKey::parse(line).unwrap(),
+            created: Some(Timestamp::from_seconds(1_700_000_000)),
+            expires: None,
+            options: Options::parse("restrict,pty").unwrap(),
+        };
+        let shown = serde_json::to_value(SshKeyObject::new(&key)).unwrap();
+        let expected = serde_json::json!({
+            "title": "k3",
+            "fingerprint": "a8:6d:3f:ff:d8:7a:d5:16:c4:f3:0c:7b:ef:96:bf:86",
+            "key": line,
+            "fingerprint_sha256": key.public.fingerprint_sha256(),
+            "type": "ssh-ed25519",
+            "bits": 256,
+            "comment": "com ment",
+            "created": "2023-11-14T22:13:20Z",
+            "expires": null,
+            "options": ["restrict", "pty"],
+        });
+        assert_eq!(shown, expected);
+        assert_eq!(keys(&SshKeyObject::new(&key))[..3], ["title", "fingerprint", "key"]);
+    }
+}
