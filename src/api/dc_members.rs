@@ -30,19 +30,27 @@ fn belongs(view: &View<'_>, dc: &Datacenter, user: &User) -> bool {
 
 /// GET of the datacenter's users.
 pub(super) fn list_users(call: &Call) -> Result<Reply, ApiError> {
-    let view = call.app.directory.read();
-    let dc = administered(call, &view)?;
-    let fields = ["username"];
-    if dc.access == Access::Public {
-        return users::reply(call, &view, view.users(), &fields);
-    }
-    // The few who belong, instead of asking everybody.
+    let (detail, users) = {
+        let view = call.app.directory.read();
+        let dc = administered(call, &view)?;
+        let fields = ["username"];
+        if dc.access == Access::Public {
+            users::select(call, &view, view.users(), &fields)?
+        } else {
+            users::select(call, &view, members(&view, dc).into_iter(), &fields)?
+        }
+    };
+    Ok(users::reply(call, detail, &users))
+}
+
+/// The owner of a private datacenter and the members of its groups, by name.
+fn members<'v>(view: &'v View<'_>, dc: &Datacenter) -> Vec<&'v Arc<User>> {
     let owner = dc.owner.as_ref().and_then(|name| view.user(name));
     let members = view.groups_of_datacenter(&dc.name).into_iter().flat_map(|group| view.members_of(group));
     let mut seen = BTreeSet::new();
     let mut all: Vec<&Arc<User>> = owner.into_iter().chain(members).filter(|user| seen.insert(user.id)).collect();
     all.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
-    users::reply(call, &view, all.into_iter(), &fields)
+    all
 }
 
 /// GET of one of them.

@@ -1,6 +1,7 @@
 //! What the lists have in common: the flags that ask for objects, `order_by`, and paging by `limit` and `after`.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
@@ -128,11 +129,31 @@ pub(super) trait Listed {
 }
 
 /// The names of what is listed, as the short lists show them.
-pub(super) struct Names<'i, T>(pub(super) &'i [&'i T]);
+pub(super) struct Names<'i, T>(pub(super) &'i [T]);
 
 impl<T: Listed> Serialize for Names<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|item| item.name()))
+        serializer.collect_seq(self.0.iter().map(Listed::name))
+    }
+}
+
+impl<T: Listed> Listed for &T {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn compare_created(&self, other: &Self) -> Ordering {
+        (**self).compare_created(other)
+    }
+}
+
+impl<T: Listed> Listed for Arc<T> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn compare_created(&self, other: &Self) -> Ordering {
+        (**self).compare_created(other)
     }
 }
 

@@ -11,13 +11,17 @@ use crate::accounts::{User, UserChange, profile_rules};
 
 /// GET of all: the profiles of the users whom the caller manages, active or not.
 pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
-    let view = call.app.directory.read();
-    let rights = subject::rights(call, &view);
-    subject::check(&rights, Endpoint::Users, Target::List, Noun::User)?;
-    let paging = Paging::parse(&call.params, &["username", "created"])?;
-    let all = view.users().filter(|user| rights.manages_user(user)).map(|user| &**user).collect();
-    let page = paging.page(all, |name| users::find(&view, name))?;
+    // Without a view while the list is written: see `users::reply`.
+    let page: Vec<Arc<User>> = {
+        let view = call.app.directory.read();
+        let rights = subject::rights(call, &view);
+        subject::check(&rights, Endpoint::Users, Target::List, Noun::User)?;
+        let paging = Paging::parse(&call.params, &["username", "created"])?;
+        let all = view.users().filter(|user| rights.manages_user(user)).collect();
+        paging.page(all, |name| users::find(&view, name))?.into_iter().cloned().collect()
+    };
     let settings = profile_settings(&call.app.config.profile);
+    let page: Vec<&User> = page.iter().map(|user| &**user).collect();
     Ok(Reply::ok(&Each(&page, |user| ProfileObject::new(user, settings))))
 }
 
