@@ -7,6 +7,7 @@
 mod cold;
 mod helper;
 mod http;
+mod ldap;
 mod revocation;
 #[path = "../../tests/support/mod.rs"]
 mod support;

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use ldap3::{LdapConn, Mod};
+use ldap3::Mod;
 use serde_json::json;
 
 use crate::Sample;
+use crate::ldap::{Bare, one};
 use crate::support::{Usherd, eventually_true};
 
 const RUNS: usize = 200;
@@ -32,21 +33,18 @@ pub(crate) fn run() {
         json!({"still_handed_out_after_the_answer": late, "request_to_refusal": Sample::new(whole).median_and_p99()}),
     );
 
-    let mut ldap = LdapConn::new(&usherd.admin.ldap_url).unwrap();
-    let password = std::fs::read_to_string(&usherd.admin.bind_password_file).unwrap();
-    ldap.simple_bind(&usherd.admin.bind_dn, password.trim_end()).unwrap().success().unwrap();
+    let mut ldap = Bare::connect(&usherd);
     let dn = "uid=bench,ou=people,dc=example,dc=org";
-    let values = || std::collections::HashSet::from([crate::KEY]);
     let mut delays = Vec::new();
     for _ in 0..RUNS {
         eventually_true(Duration::from_secs(5), "the key is handed out", shown);
-        ldap.modify(dn, vec![Mod::Delete("sshPublicKey", values())]).unwrap().success().unwrap();
+        ldap.modify(dn, Mod::Delete("sshPublicKey", one(crate::KEY)));
         let acknowledged = Instant::now();
         while shown() {
             assert!(acknowledged.elapsed() < Duration::from_secs(5), "never revoked");
         }
         delays.push(acknowledged.elapsed());
-        ldap.modify(dn, vec![Mod::Add("sshPublicKey", values())]).unwrap().success().unwrap();
+        ldap.modify(dn, Mod::Add("sshPublicKey", one(crate::KEY)));
     }
     crate::report("revocation_by_ldapmodify", Sample::new(delays).median_and_p99());
 }

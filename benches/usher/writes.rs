@@ -1,11 +1,11 @@
 //! Writes by the API beside a bare LDAP client that sends the same operations to the same server.
 
-use std::collections::HashSet;
 use std::time::Instant;
 
-use ldap3::{LdapConn, Mod};
+use ldap3::Mod;
 use serde_json::json;
 
+use crate::ldap::{Bare, one};
 use crate::support::Usherd;
 
 const WRITERS: usize = 4;
@@ -28,13 +28,11 @@ pub(crate) fn run() {
             }
         }));
         bare.push(in_parallel(|w| {
-            let mut ldap = LdapConn::new(&usherd.admin.ldap_url).unwrap();
-            let password = std::fs::read_to_string(&usherd.admin.bind_password_file).unwrap();
-            ldap.simple_bind(&usherd.admin.bind_dn, password.trim_end()).unwrap().success().unwrap();
+            let mut ldap = Bare::connect(&usherd);
             let dn = format!("uid=ldap{w},ou=people,dc=example,dc=org");
             move |n| {
                 let city = format!("c{n}");
-                ldap.modify(&dn, vec![Mod::Replace("l", HashSet::from([city.as_str()]))]).unwrap().success().unwrap();
+                ldap.modify(&dn, Mod::Replace("l", one(&city)));
             }
         }));
     }
