@@ -166,7 +166,7 @@ fn ask_and_print(socket: &Path, deadline: Duration, question: &Question) -> Resu
 ///
 /// A thread, because connecting to a Unix socket blocks as long as the daemon's backlog is full, and neither the standard
 /// library nor the socket's own time-outs can limit that. It does nothing but sleep, so it costs the ordinary case only
-/// its start, some 20 µs.
+/// its start, a tenth of a millisecond.
 fn start_deadline(socket: &Path, deadline: Duration, question: &Question) -> Result<(), Failure> {
     let socket = socket.to_owned();
     let question = question.clone();
