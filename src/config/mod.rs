@@ -3,7 +3,10 @@
 //! One TOML file, kebab-case keys, unknown keys refused. Environment `USHER__SECTION__KEY` and `--set section.key=value`
 //! override it, in this order. Secrets are never values here, only paths of files.
 
+mod load;
+
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -224,4 +227,68 @@ impl Default for Sessions {
 pub(crate) struct Audit {
     /// JSON lines; absent: no file is written.
     pub(crate) file: Option<PathBuf>,
+}
+
+impl Config {
+    /// The rules between values; what belongs to one value alone is its type's.
+    fn check(&self) -> Result<(), String> {
+        let directory = &self.directory;
+        if directory.urls.is_empty() {
+            return Err("directory.urls: names no server".to_owned());
+        }
+        let schemes = ["ldap://", "ldaps://", "ldapi://"];
+        if let Some(url) = directory.urls.iter().find(|url| !schemes.iter().any(|scheme| url.starts_with(scheme))) {
+            return Err(format!("directory.urls: {url}: must begin with ldap://, ldaps:// or ldapi://"));
+        }
+        match (&directory.bind_dn, &directory.bind_password_file) {
+            (Some(_), None) => return Err("directory.bind-password-file: needed with directory.bind-dn".to_owned()),
+            (None, Some(_)) => return Err("directory.bind-dn: needed with directory.bind-password-file".to_owned()),
+            _ => {}
+        }
+        let positive = [
+            ("directory.connect-timeout-ms", directory.connect_timeout_ms > 0),
+            ("directory.operation-timeout-ms", directory.operation_timeout_ms > 0),
+            ("http.max-body", self.http.max_body > 0),
+            ("http.max-connections", self.http.max_connections > 0),
+            ("sessions.lifetime-seconds", self.sessions.lifetime_seconds > 0),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, ok)| !ok) {
+            return Err(format!("{key}: must be more than 0"));
+        }
+        let profile = &self.profile;
+        for (key, value, choices) in [
+            ("profile.default-language", &profile.default_language, &profile.languages),
+            ("profile.default-currency", &profile.default_currency, &profile.currencies),
+        ] {
+            if !choices.contains(value) {
+                return Err(format!("{key}: {value} is none of the choices"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Secrets {
+    /// Reads the key file: 64 hex digits, readable by nobody but its owner.
+    ///
+    /// # Errors
+    /// A text that names the file and the rule.
+    pub(crate) fn read_key(&self) -> Result<[u8; 32], String> {
+        let name = || format!("secrets.key-file {}", self.key_file.display());
+        let mode = std::fs::metadata(&self.key_file).map_err(|e| format!("{}: {e}", name()))?.mode();
+        if mode & 0o077 != 0 {
+            return Err(format!("{}: mode {:03o} lets others read it; it must be 600 or 400", name(), mode & 0o777));
+        }
+        let text = std::fs::read_to_string(&self.key_file).map_err(|e| format!("{}: {e}", name()))?;
+        let digits = text.trim_end().as_bytes();
+        let mut key = [0; 32];
+        if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return Err(format!("{}: must hold 64 hex digits", name()));
+        }
+        for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|e| format!("{}: {e}", name()))?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|e| format!("{}: {e}", name()))?;
+        }
+        Ok(key)
+    }
 }
