@@ -54,11 +54,13 @@ pub(crate) struct Call {
     /// The client's address, behind trusted proxies too.
     pub(crate) peer: IpAddr,
     args: Vec<String>,
+    main_dc: u64,
     /// The datacenter that answers and task ids name (contract 3.0); `None` is `main`.
     dc: Mutex<Option<Arc<Datacenter>>>,
 }
 
 impl Call {
+    #[allow(clippy::too_many_arguments, reason = "one caller, which has each of them in a variable of that name")]
     pub(crate) fn new(
         app: Arc<App>,
         now: Timestamp,
@@ -67,8 +69,9 @@ impl Call {
         args: Vec<String>,
         params: Params,
         peer: IpAddr,
+        main_dc: u64,
     ) -> Self {
-        Self { app, now, caller, method, params, peer, args, dc: Mutex::new(None) }
+        Self { app, now, caller, method, params, peer, args, main_dc, dc: Mutex::new(None) }
     }
 
     /// The `index`th variable segment of the path, decoded; the route's pattern says how many there are and of which
@@ -79,6 +82,11 @@ impl Call {
 
     pub(crate) fn args(&self) -> &[String] {
         &self.args
+    }
+
+    /// The number of `main`.
+    pub(super) fn main_dc(&self) -> u64 {
+        self.main_dc
     }
 
     /// Makes `dc` the request's current datacenter, as loading an object bound to it does (contract 3.0): `es_dc` and

@@ -49,6 +49,8 @@ pub(crate) struct ApiError {
     pub(super) body: ErrorBody,
     /// Seconds, for `Retry-After`.
     pub(super) retry_after: Option<u64>,
+    /// The answer is about an asynchronous task (`es_task_response`).
+    pub(super) about_a_task: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -64,17 +66,33 @@ pub(super) enum ErrorBody {
 impl ApiError {
     /// `{"detail": text}` under `status`.
     pub(crate) fn detail(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, body: ErrorBody::Detail(text.into()), retry_after: None }
+        Self { status, body: ErrorBody::Detail(text.into()), retry_after: None, about_a_task: false }
+    }
+
+    /// The same, marked as being about an asynchronous task: clients raise another kind of error then. Only for a 404
+    /// of a task that does not exist.
+    pub(super) fn about_a_task(self) -> Self {
+        Self { about_a_task: self.status == StatusCode::NOT_FOUND, ..self }
     }
 
     /// 400 with a body of its own shape and no envelope (login).
     pub(crate) fn plain(body: &impl Serialize) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, body: ErrorBody::Plain(Json::of(body)), retry_after: None }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            body: ErrorBody::Plain(Json::of(body)),
+            retry_after: None,
+            about_a_task: false,
+        }
     }
 
     /// The 400 envelope: `result` is an object of fields and their messages, or that of a refusal.
     pub(crate) fn failure(result: &impl Serialize) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, body: ErrorBody::Failure(Json::of(result)), retry_after: None }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            body: ErrorBody::Failure(Json::of(result)),
+            retry_after: None,
+            about_a_task: false,
+        }
     }
 
     /// The 400 envelope with one message under one field.

@@ -8,6 +8,7 @@
 //! a client that goes away does not cut one in half.
 
 mod apikeys;
+mod auth;
 mod call;
 mod datacenters;
 mod dc_members;
@@ -15,26 +16,43 @@ mod envelope;
 mod error;
 mod groups;
 mod hashing;
+mod health;
 mod listing;
+mod login;
 pub(crate) mod lookup;
+mod metrics;
+mod negotiate;
 mod permissions;
 mod profiles;
 mod represent;
+mod request;
+mod router;
 mod routes;
+mod server;
 mod sshkeys;
 mod subject;
+mod task;
+mod throttle;
+mod trail;
 mod users;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 pub(crate) use call::{Call, Caller, Credential, OpenCall, Params};
 pub(crate) use envelope::{Json, Reply};
 pub(crate) use error::{ApiError, Noun};
+pub(crate) use server::serve;
 
 use crate::accounts::password::Cost;
 use crate::accounts::secrets::KeyRing;
+use crate::audit::Audit;
 use crate::config::Config;
 use crate::directory::Directory;
+
+/// Most writes at a time; further ones are told to come back, so that a directory that is away can't fill the memory.
+const WRITES: u32 = 1024;
 
 /// What every request shares.
 pub(crate) struct App {
@@ -43,4 +61,26 @@ pub(crate) struct App {
     pub(crate) ring: Arc<KeyRing>,
     /// The cost of new password hashes. Hashing belongs on `tokio::task::spawn_blocking`.
     pub(crate) cost: Cost,
+    pub(crate) audit: Audit,
+    throttle: throttle::Throttle,
+    metrics: metrics::Metrics,
+    /// One permit for each write that is running.
+    writes: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn new(directory: Directory, config: Arc<Config>, ring: Arc<KeyRing>, audit: Audit) -> Self {
+        let passwords = &config.passwords;
+        let cost = Cost { memory: passwords.memory_kib, passes: passwords.passes, lanes: passwords.lanes };
+        Self {
+            directory,
+            ring,
+            cost,
+            audit,
+            throttle: throttle::Throttle::new(&config.throttle),
+            metrics: metrics::Metrics::default(),
+            writes: Arc::new(Semaphore::new(usize::try_from(WRITES).unwrap_or(usize::MAX))),
+            config,
+        }
+    }
 }

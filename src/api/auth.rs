@@ -1,0 +1,274 @@
+//! Who calls: `ES-API-KEY`, then `Authorization: Token` (contract 2.1). What a caller may do is decided elsewhere.
+//!
+//! Keys and tokens are looked up by a keyed hash, so that neither the time nor the memory layout of a look-up tells
+//! anything about stored ones.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
+
+use super::{ApiError, App, Caller, Credential};
+use crate::accounts::{Session, Timestamp, User};
+use crate::directory::View;
+
+const API_KEY: HeaderName = HeaderName::from_static("es-api-key");
+
+/// Longer ones are wrong without being hashed. Ours have 32 and 40 characters.
+const MAX_CREDENTIAL: usize = 128;
+
+/// What the headers say. `None` inside is a value that can't be right: too long, or no printable ASCII.
+#[derive(Debug, PartialEq, Eq)]
+enum Presented<'a> {
+    Nothing,
+    ApiKey(Option<&'a str>),
+    Token(Option<&'a str>),
+    /// A `Token` header without a token.
+    NoToken,
+    /// A `Token` header with several words.
+    TokenWithSpaces,
+}
+
+fn presented(headers: &HeaderMap) -> Presented<'_> {
+    let mut keys = headers.get_all(API_KEY).into_iter().filter(|value| !value.is_empty());
+    if let Some(key) = keys.next() {
+        // Two keys are no key: which of them would count is anybody's guess.
+        let one = keys.next().is_none() && key.len() <= MAX_CREDENTIAL;
+        return Presented::ApiKey(key.to_str().ok().filter(|_| one));
+    }
+    let Some(value) = headers.get(AUTHORIZATION) else { return Presented::Nothing };
+    let mut words = value.as_bytes().split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    if !words.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"token")) {
+        return Presented::Nothing;
+    }
+    match (words.next(), words.next()) {
+        (None, _) => Presented::NoToken,
+        (Some(_), Some(_)) => Presented::TokenWithSpaces,
+        (Some(token), None) => {
+            let plain = token.is_ascii() && token.len() <= MAX_CREDENTIAL;
+            Presented::Token(std::str::from_utf8(token).ok().filter(|_| plain))
+        }
+    }
+}
+
+/// The caller.
+///
+/// # Errors
+/// The 403 that contract 2.1 names, or the 429 of decision 14 for a wrong key or token.
+pub(super) fn authenticate(
+    app: &App,
+    view: &View<'_>,
+    headers: &HeaderMap,
+    now: Timestamp,
+    peer: IpAddr,
+) -> Result<Caller, ApiError> {
+    let wrong = |text| {
+        app.metrics.wrong_credentials();
+        app.throttle.bad_credentials.take(peer.into(), Instant::now()).err().unwrap_or_else(|| refused(text))
+    };
+    match presented(headers) {
+        Presented::Nothing => Err(refused(NOT_PROVIDED)),
+        Presented::NoToken => Err(refused("Invalid token header. No credentials provided.")),
+        Presented::TokenWithSpaces => Err(refused("Invalid token header. Token string should not contain spaces.")),
+        Presented::ApiKey(key) => {
+            let user = key
+                .and_then(|key| view.user_by_api_key(&app.ring.lookup_hash(key)))
+                .ok_or_else(|| wrong("Invalid API key"))?;
+            check_api_key(user, now)?;
+            Ok(Caller { user: Arc::clone(user), credential: Credential::ApiKey })
+        }
+        Presented::Token(token) => {
+            let session = token.and_then(|token| view.session(&app.ring.lookup_hash(token)));
+            let user = session.and_then(|session| view.user_by_id(session.user));
+            let (Some(session), Some(user)) = (session, user) else { return Err(wrong(INVALID_TOKEN)) };
+            check_session(session, user, now)?;
+            Ok(Caller { user: Arc::clone(user), credential: Credential::Token(session.clone()) })
+        }
+    }
+}
+
+const NOT_PROVIDED: &str = "Authentication credentials were not provided.";
+const INVALID_TOKEN: &str = "Invalid token.";
+const NO_API_ACCESS: &str = "User account is not allowed to access API";
+
+fn refused(text: &'static str) -> ApiError {
+    ApiError::detail(StatusCode::FORBIDDEN, text)
+}
+
+/// The owner of a key: API access is asked for before activity.
+fn check_api_key(user: &User, now: Timestamp) -> Result<(), ApiError> {
+    if !user.api_access {
+        return Err(refused(NO_API_ACCESS));
+    }
+    if !user.usable_at(now) {
+        return Err(ApiError::forbidden());
+    }
+    Ok(())
+}
+
+/// The owner of a token: activity is asked for before API access. An expired session is like none; one of another
+/// password was ended by the change (decision 13). Neither is guessing, so neither counts as a wrong token.
+fn check_session(session: &Session, user: &User, now: Timestamp) -> Result<(), ApiError> {
+    if session.epoch != user.password_epoch {
+        return Err(refused(INVALID_TOKEN));
+    }
+    if session.expires <= now {
+        return Err(refused(NOT_PROVIDED));
+    }
+    if !user.usable_at(now) {
+        return Err(refused("User inactive or deleted."));
+    }
+    if !user.api_access {
+        return Err(refused(NO_API_ACCESS));
+    }
+    Ok(())
+}
+
+/// The client's address: the peer's, or where that is a trusted proxy, the last address in `X-Forwarded-For` that is
+/// not one. Text that is no address ends the search.
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|proxy| proxy.to_canonical() == *address);
+    let mut client = peer.to_canonical();
+    if !is_trusted(&client) {
+        return client;
+    }
+    let hops: Vec<&str> =
+        headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).collect();
+    for hop in hops.into_iter().rev() {
+        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+        client = address.to_canonical();
+        if !is_trusted(&client) {
+            break;
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+    use crate::accounts::EntryId;
+    use crate::accounts::profile::Profile;
+    use crate::accounts::user::PasswordEpoch;
+    use crate::name::UserName;
+
+    fn headers(list: &[(&'static str, &[u8])]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in list {
+            map.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn the_api_key_decides_and_an_empty_one_is_absent() {
+        let both = headers(&[("es-api-key", b"k"), ("authorization", b"Token t")]);
+        assert_eq!(presented(&both), Presented::ApiKey(Some("k")));
+        let empty = headers(&[("es-api-key", b""), ("authorization", b"token t")]);
+        assert_eq!(presented(&empty), Presented::Token(Some("t")));
+        assert_eq!(presented(&headers(&[("es-api-key", b"")])), Presented::Nothing);
+    }
+
+    #[test]
+    fn other_schemes_are_ignored_and_malformed_token_headers_are_told_apart() {
+        assert_eq!(presented(&headers(&[("authorization", b"Basic YWRtaW46eA==")])), Presented::Nothing);
+        assert_eq!(presented(&headers(&[("authorization", b"")])), Presented::Nothing);
+        assert_eq!(presented(&headers(&[("authorization", b"TOKEN  ")])), Presented::NoToken);
+        assert_eq!(presented(&headers(&[("authorization", b"Token a b")])), Presented::TokenWithSpaces);
+        assert_eq!(presented(&headers(&[("authorization", b"Token   a")])), Presented::Token(Some("a")));
+    }
+
+    #[test]
+    fn odd_bytes_long_values_and_repeated_keys_are_wrong_and_nothing_else() {
+        let long = vec![b'a'; 8192];
+        assert_eq!(presented(&headers(&[("es-api-key", "\u{e9}".as_bytes())])), Presented::ApiKey(None));
+        assert_eq!(presented(&headers(&[("es-api-key", b"\xff\xfe")])), Presented::ApiKey(None));
+        assert_eq!(presented(&headers(&[("es-api-key", &long)])), Presented::ApiKey(None));
+        assert_eq!(presented(&headers(&[("es-api-key", b"a"), ("es-api-key", b"a")])), Presented::ApiKey(None));
+        assert_eq!(presented(&headers(&[("authorization", b"Token \xff")])), Presented::Token(None));
+    }
+
+    fn user() -> User {
+        User {
+            id: EntryId([1; 16]),
+            name: UserName::parse("bob").unwrap(),
+            number: 8,
+            created: Timestamp::from_seconds(0),
+            email: "".into(),
+            first_name: "".into(),
+            last_name: "".into(),
+            enabled: true,
+            locked: false,
+            expires: None,
+            super_admin: false,
+            api_access: true,
+            dc_bound: None,
+            profile: Profile::default(),
+            ssh_keys: Vec::new(),
+            api_key: None,
+            api_key_hash: None,
+            callback_key: None,
+            password_epoch: PasswordEpoch([1; 16]),
+            password_weak: false,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn text(result: Result<(), ApiError>) -> String {
+        result.map_or_else(|error| error.text().into_owned(), |()| "fine".to_owned())
+    }
+
+    #[test]
+    fn refusals_of_right_credentials_have_their_texts_and_their_order() {
+        let now = Timestamp::from_seconds(1000);
+        let session = Session {
+            id: EntryId([2; 16]),
+            token_hash: [0; 32],
+            user: EntryId([1; 16]),
+            epoch: PasswordEpoch([1; 16]),
+            expires: Timestamp::from_seconds(1001),
+        };
+        let fine = user();
+        let disabled = User { enabled: false, ..user() };
+        let locked = User { locked: true, ..user() };
+        let over = User { expires: Some(now), ..user() };
+        let no_api = User { api_access: false, ..user() };
+        let neither = User { enabled: false, api_access: false, ..user() };
+        let other_password = User { password_epoch: PasswordEpoch([2; 16]), ..user() };
+        let forbidden = "You do not have permission to perform this action.";
+        let inactive = "User inactive or deleted.";
+        let no_access = "User account is not allowed to access API";
+        for (who, by_key, by_token) in [
+            (&fine, "fine", "fine"),
+            (&disabled, forbidden, inactive),
+            (&locked, forbidden, inactive),
+            (&over, forbidden, inactive),
+            (&no_api, no_access, no_access),
+            (&neither, no_access, inactive),
+            (&other_password, "fine", "Invalid token."),
+        ] {
+            assert_eq!(text(check_api_key(who, now)), by_key);
+            assert_eq!(text(check_session(&session, who, now)), by_token);
+        }
+        let ended = Session { expires: now, ..session };
+        assert_eq!(text(check_session(&ended, &fine, now)), "Authentication credentials were not provided.");
+    }
+
+    #[test]
+    fn forwarded_addresses_count_from_trusted_proxies_only() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (proxy, client, inner) = (ip("10.0.0.1"), ip("198.51.100.7"), ip("10.0.0.2"));
+        let map = headers(&[("x-forwarded-for", b"203.0.113.9, 198.51.100.7"), ("x-forwarded-for", b"10.0.0.2")]);
+        assert_eq!(client_address(client, &map, &[]), client);
+        assert_eq!(client_address(proxy, &map, &[proxy, inner]), client);
+        assert_eq!(client_address(proxy, &map, &[proxy]), inner);
+        assert_eq!(client_address(ip("::ffff:10.0.0.1"), &map, &[proxy]), inner);
+        let forged = headers(&[("x-forwarded-for", b"1.2.3.4, unknown")]);
+        assert_eq!(client_address(proxy, &forged, &[proxy]), proxy);
+        assert_eq!(client_address(proxy, &HeaderMap::new(), &[proxy]), proxy);
+    }
+}

@@ -1,0 +1,224 @@
+//! Login and logout (contract 2.2, 2.3; decisions 13, 14, 19).
+//!
+//! Every attempt costs one bind at the server, for a name that exists or not, for a password that could be right or
+//! not: answer and time tell no names. A password that LDAP would take for an anonymous bind never gets there.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::throttle::typed_name;
+use super::{ApiError, App, Call, Credential, Noun, OpenCall, Reply, routes::Pending};
+use crate::accounts::secrets::{Secret, new_token};
+use crate::accounts::user::PasswordEpoch;
+use crate::accounts::{NewSession, User, UserChange};
+use crate::audit::Record;
+use crate::name::UserName;
+
+/// The longest password that a user can have, in bytes (decision 9).
+const MAX_PASSWORD: usize = 1024;
+
+const WRONG: &str = "Unable to log in with provided credentials.";
+
+/// `POST /accounts/login/`.
+pub(super) fn login(call: &OpenCall) -> Pending<'_> {
+    Box::pin(async move {
+        let name = string(call.params.object()?, "username").ok().and_then(|name| UserName::parse(&name).ok());
+        let outcome = attempt(call, name.as_ref()).await;
+        record(call, name.as_ref(), &outcome);
+        outcome
+    })
+}
+
+async fn attempt(call: &OpenCall, name: Option<&UserName>) -> Result<Reply, ApiError> {
+    let app = &call.app;
+    let (typed, password) = fields(&call.params)?;
+    let counted = (typed_name(&typed), Instant::now());
+    app.throttle.bad_passwords.take(counted.0.clone(), counted.1)?;
+
+    // The epoch is read before the bind: if the password changes meanwhile, the session is one of the old password.
+    let user = name.and_then(|name| app.directory.read().user(name).cloned());
+    let checked = check(app, user.as_deref(), &password).await;
+    if !matches!(checked, Ok(false)) {
+        app.throttle.bad_passwords.give_back(&counted.0, counted.1);
+    }
+    let Some(user) = user.filter(|_| matches!(checked, Ok(true))) else {
+        checked.map_err(|error| ApiError::store(&error, Noun::User))?;
+        app.metrics.failed_login();
+        return Err(bad_request(WRONG));
+    };
+    let epoch = user.password_epoch;
+    let Some(user) = app.directory.read().user_by_id(user.id).cloned() else { return Err(bad_request(WRONG)) };
+    if !user.usable_at(call.now) {
+        return Err(bad_request("User account is disabled."));
+    }
+    if !user.api_access {
+        return Err(bad_request("User account is not allowed to access API."));
+    }
+    let epoch = strengthen(app, &user, epoch, password).await;
+
+    let token = new_token();
+    let expires = call.now.plus_seconds(app.config.sessions.lifetime_seconds.into());
+    let session = NewSession { token_hash: app.ring.lookup_hash(token.reveal()), user: user.id, epoch, expires };
+    app.directory.create_session(session).await.map_err(|error| ApiError::store(&error, Noun::User))?;
+    let body = json!({
+        "token": token.reveal(),
+        "expires": expires.rfc3339_offset(),
+        "detail": "Welcome to Danube Cloud API.",
+    });
+    Ok(Reply::plain(&body).signed_in(user))
+}
+
+fn bad_request(text: &'static str) -> ApiError {
+    ApiError::detail(StatusCode::BAD_REQUEST, text)
+}
+
+/// Both fields, or what is wrong with them under `detail`.
+fn fields(params: &super::Params) -> Result<(String, Secret), ApiError> {
+    let params = params.object()?;
+    match (string(params, "username"), string(params, "password")) {
+        (Ok(username), Ok(password)) => Ok((username, Secret::new(password))),
+        (username, password) => {
+            let mut wrong = Map::new();
+            for (field, result) in [("username", username), ("password", password)] {
+                if let Err(message) = result {
+                    wrong.insert(field.to_owned(), json!([message]));
+                }
+            }
+            Err(ApiError::plain(&json!({ "detail": wrong })))
+        }
+    }
+}
+
+/// A required text; numbers count as the text they were written as (decision 7).
+fn string(params: &Map<String, Value>, field: &str) -> Result<String, &'static str> {
+    match params.get(field) {
+        None | Some(Value::Null) => Err("This field is required."),
+        Some(Value::String(text)) if text.is_empty() => Err("This field is required."),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Number(number)) => Ok(number.to_string()),
+        Some(_) => Err("Invalid value."),
+    }
+}
+
+/// Whether the password is the user's. Without a user, or with a password that nobody can have, the decoy is bound.
+async fn check(app: &App, user: Option<&User>, password: &Secret) -> Result<bool, crate::accounts::StoreError> {
+    let text = password.reveal();
+    if text.is_empty() || text.len() > MAX_PASSWORD || text.contains('\0') {
+        let decoy = Secret::new("decoy".to_owned());
+        return app.directory.verify_password(None, &decoy).await.map(|_| false);
+    }
+    let right = app.directory.verify_password(user, password).await?;
+    Ok(right && user.is_some())
+}
+
+/// Hashes the password anew where its stored hash is weaker than configured. Returns the epoch that the session belongs
+/// to. Failing is no reason to refuse the login.
+async fn strengthen(app: &Arc<App>, user: &User, epoch: PasswordEpoch, password: Secret) -> PasswordEpoch {
+    // With another epoch the password has just been changed, and this one must not come back.
+    if !user.password_weak || user.password_epoch != epoch {
+        return epoch;
+    }
+    let cost = app.cost;
+    let hash = match tokio::task::spawn_blocking(move || cost.hash(&password)).await {
+        Ok(Ok(hash)) => hash,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a password can't be hashed at the configured cost");
+            return epoch;
+        }
+        Err(error) => {
+            tracing::error!(%error, "hashing a password failed");
+            return epoch;
+        }
+    };
+    let unchanged = app.directory.read().user_by_id(user.id).is_some_and(|now| now.password_epoch == epoch);
+    if !unchanged {
+        return epoch;
+    }
+    let change = UserChange { password_hash: Some(hash), ..UserChange::default() };
+    match app.directory.update_user(user, change).await {
+        Ok(user) => user.password_epoch,
+        Err(error) => {
+            tracing::warn!(user = %user.name, %error, "a weak password hash was not renewed");
+            epoch
+        }
+    }
+}
+
+/// One audit line. What was typed as a name is recorded only if it could be one: people type passwords there.
+fn record(call: &OpenCall, name: Option<&UserName>, outcome: &Result<Reply, ApiError>) {
+    let user = outcome.as_ref().ok().and_then(|reply| reply.signed_in.as_deref());
+    let name = name.map(UserName::canonical).unwrap_or_default();
+    let (status, code) = match outcome {
+        Ok(reply) => ("SUCCESS", reply.status),
+        Err(error) => ("FAILURE", error.status),
+    };
+    // The text of a refusal without an object is our own and holds nothing that was sent.
+    let detail = match outcome {
+        Err(ApiError { body: super::error::ErrorBody::Detail(text), .. }) => text.to_string(),
+        _ => String::new(),
+    };
+    call.app.audit.record(Record {
+        time: call.now.rfc3339_offset(),
+        task_id: String::new(),
+        action: "Login".to_owned(),
+        actor_number: user.map_or(0, |user| user.number),
+        credential: "password".to_owned(),
+        peer: call.peer.to_string(),
+        method: "POST".to_owned(),
+        object_type: "session".to_owned(),
+        object_name: name.clone(),
+        object_alias: name.clone(),
+        actor: name,
+        detail,
+        dc: crate::accounts::MAIN_DC.to_owned(),
+        status: status.to_owned(),
+        http_status: code.as_u16(),
+    });
+}
+
+/// `GET /accounts/logout/`.
+pub(super) fn logout(call: &Call) -> Pending<'_> {
+    Box::pin(async move {
+        if let Credential::Token(session) = &call.caller.credential {
+            let deleted = call.app.directory.delete_session(session).await;
+            deleted.map_err(|error| ApiError::store(&error, Noun::User))?;
+        }
+        Ok(Reply::plain(&json!({ "detail": "Bye." })))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Params;
+
+    fn result(body: &str) -> String {
+        match fields(&Params::from_body(body.as_bytes()).unwrap()) {
+            Ok((name, password)) => format!("{name}/{}", password.reveal()),
+            Err(error) => error.text().into_owned(),
+        }
+    }
+
+    #[test]
+    fn both_fields_are_required_and_numbers_are_text() {
+        let required = "[\"This field is required.\"]";
+        assert_eq!(result("{}"), format!("{{\"detail\":{{\"username\":{required},\"password\":{required}}}}}"));
+        let one = format!("{{\"detail\":{{\"password\":{required}}}}}");
+        for body in [
+            r#"{"username":"admin"}"#,
+            r#"{"username":"admin","password":""}"#,
+            r#"{"username":"admin","password":null}"#,
+        ] {
+            assert_eq!(result(body), one);
+        }
+        assert_eq!(result(r#"{"username":7,"password":1.50}"#), "7/1.50");
+        let invalid = r#"{"detail":{"username":["Invalid value."]}}"#;
+        for username in ["true", "[]", "{}"] {
+            assert_eq!(result(&format!(r#"{{"username":{username},"password":"x"}}"#)), invalid);
+        }
+        assert_eq!(result("[1]"), r#"{"non_field_errors":["Invalid data"]}"#);
+    }
+}

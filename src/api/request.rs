@@ -1,0 +1,357 @@
+//! One request from its first line to its answer, in the order of contract 1.5: URL, negotiation (406), authentication
+//! (403), throttle (429), method (405), body (400, 413, 415), then the handler. The handlers' own order starts there.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::envelope::{TaskRef, detail, enclose, finish};
+use super::error::ErrorBody;
+use super::router::{Endpoint, find};
+use super::routes::Handler;
+use super::{ApiError, App, Call, OpenCall, Params, Reply, auth, health, negotiate, trail};
+use crate::accounts::secrets::{hex, random};
+use crate::accounts::{MAIN_DC, Timestamp};
+use crate::directory::View;
+use crate::name::DcName;
+
+/// The version of the API that is spoken, for `es_version`.
+const API_VERSION: HeaderValue = HeaderValue::from_static("4.6");
+const ES_VERSION: HeaderName = HeaderName::from_static("es_version");
+const ES_USERNAME: HeaderName = HeaderName::from_static("es_username");
+const ES_DC: HeaderName = HeaderName::from_static("es_dc");
+const ES_TASK_ID: HeaderName = HeaderName::from_static("es_task_id");
+const ES_TASK_RESPONSE: HeaderName = HeaderName::from_static("es_task_response");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Longest time for a whole body.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// What is read and thrown away of a body that nobody wants, so that the client gets to read the answer: bytes, time.
+const DRAIN: (usize, Duration) = (32 << 20, Duration::from_secs(2));
+
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Answers `request`. `peer` is the address of the other end of the connection.
+pub(super) async fn handle<B>(app: &Arc<App>, peer: IpAddr, request: Request<B>) -> Answer
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let (head, mut body) = request.into_parts();
+    let answer = answer(app, peer, &head, &mut body).await;
+    app.metrics.response(answer.status());
+    // With `Expect` the client waits for leave to send: the answer takes its place.
+    if !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
+        drain(&mut body).await;
+    }
+    answer
+}
+
+async fn answer<B>(app: &Arc<App>, peer: IpAddr, head: &hyper::http::request::Parts, body: &mut B) -> Answer
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut form = Form { allow: None, indent: 0 };
+    let Some(path) = decode(head.uri.path()) else { return form.error(&ApiError::no_resource(), None) };
+    let Some((endpoint, args)) = path.strip_prefix("/api/").and_then(find) else {
+        return match health::page(app, &head.method, &path) {
+            Some((status, content_type, text)) => {
+                form.page(status, HeaderValue::from_static(content_type), text.into())
+            }
+            None => form.error(&ApiError::no_resource(), None),
+        };
+    };
+    form.allow = Some(&endpoint.allow);
+    match serve(app, peer, head, body, endpoint, args, &mut form).await {
+        Ok(answer) => answer,
+        Err((error, who)) => form.error(&error, (!endpoint.open).then_some(&who)),
+    }
+}
+
+/// Who a request is known to come from: the values of `es_username` and `es_dc`.
+#[derive(Default)]
+struct Who {
+    username: String,
+    dc: Option<String>,
+}
+
+async fn serve<B>(
+    app: &Arc<App>,
+    peer: IpAddr,
+    head: &hyper::http::request::Parts,
+    body: &mut B,
+    endpoint: &'static Endpoint,
+    args: Vec<String>,
+    form: &mut Form,
+) -> Result<Answer, (ApiError, Who)>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let anonymous = |error| (error, Who::default());
+    form.indent = negotiate::indent(&head.headers).map_err(anonymous)?;
+    let peer = auth::client_address(peer, &head.headers, &app.config.http.trusted_proxies);
+    let now = now();
+    if endpoint.open {
+        return serve_open(app, peer, head, body, endpoint, now, form).await.map_err(anonymous);
+    }
+
+    let (caller, main) = {
+        let view = app.directory.read();
+        let caller = auth::authenticate(app, &view, &head.headers, now, peer).map_err(anonymous)?;
+        (caller, main_number(&view))
+    };
+    let user = Arc::clone(&caller.user);
+    let known = |error| (error, Who { username: user.name.to_string(), dc: Some(MAIN_DC.to_owned()) });
+    if app.throttle.requests.is_on() {
+        app.throttle.requests.take(user.name.canonical(), Instant::now()).map_err(known)?;
+    }
+    if head.method == Method::OPTIONS {
+        return Ok(form.page(StatusCode::OK, JSON, endpoint.options.bytes().to_vec()));
+    }
+    let handler = endpoint.handler(&head.method).map_err(known)?;
+    let params = params(app, head, body).await.map_err(known)?;
+    let call = Call::new(Arc::clone(app), now, caller, head.method.clone(), args, params, peer, main);
+    match handler {
+        Handler::Read(run) => {
+            // A panic is a bug, but one request's: the handlers change nothing that others see.
+            let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| run(&call)));
+            Ok(form.outcome(&call, endpoint, outcome.unwrap_or_else(|_| Err(ApiError::internal()))).0)
+        }
+        Handler::Write { run, action, object } => {
+            let Ok(permit) = Arc::clone(&app.writes).try_acquire_owned() else {
+                return Err(known(ApiError::unavailable("Too many changes at a time. Please try again.")));
+            };
+            app.metrics.write();
+            let form = *form;
+            // Runs to its end even if the client goes away meanwhile.
+            let task = tokio::spawn(async move {
+                let _permit = permit;
+                let before = trail::alias(&call, object);
+                let outcome = AssertUnwindSafe(run(&call)).catch_unwind().await;
+                let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal()));
+                let (answer, task_id) = form.outcome(&call, endpoint, outcome);
+                trail::record(&call, action, object, before, &task_id, answer.status());
+                answer
+            });
+            Ok(task.await.unwrap_or_else(|_| form.error(&ApiError::internal(), None)))
+        }
+        Handler::Open(_) => Err(known(ApiError::internal())),
+    }
+}
+
+/// Login and ping.
+async fn serve_open<B>(
+    app: &Arc<App>,
+    peer: IpAddr,
+    head: &hyper::http::request::Parts,
+    body: &mut B,
+    endpoint: &Endpoint,
+    now: Timestamp,
+    form: &Form,
+) -> Result<Answer, ApiError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if head.method == Method::OPTIONS {
+        return Ok(form.page(StatusCode::OK, JSON, endpoint.options.bytes().to_vec()));
+    }
+    if head.method == Method::POST {
+        app.throttle.logins.take(peer.into(), Instant::now())?;
+    }
+    let Handler::Open(run) = endpoint.handler(&head.method)? else { return Err(ApiError::internal()) };
+    let params = params(app, head, body).await?;
+    let call = OpenCall { app: Arc::clone(app), now, params, peer };
+    let form = *form;
+    let task = tokio::spawn(async move {
+        match run(&call).await {
+            Ok(reply) if reply.json.is_broken() => form.error(&ApiError::internal(), None),
+            Ok(reply) => {
+                let mut answer = form.page(reply.status, JSON, reply.json.bytes().to_vec());
+                if let Some(user) = &reply.signed_in {
+                    let who = Who { username: user.name.to_string(), dc: Some(MAIN_DC.to_owned()) };
+                    identify(answer.headers_mut(), &who);
+                }
+                answer
+            }
+            Err(ApiError { body: ErrorBody::Failure(json), .. }) => {
+                let task_id = TaskRef { user: 0, owner: 0, in_dc: false, dc: 1 }.fresh_id();
+                form.page(StatusCode::BAD_REQUEST, JSON, enclose("FAILURE", &json, &task_id))
+            }
+            Err(error) => form.error(&error, None),
+        }
+    });
+    task.await.map_err(|_| ApiError::internal())
+}
+
+/// The system's clock.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The number of `main`, which task ids name where no other datacenter was entered.
+fn main_number(view: &View<'_>) -> u64 {
+    static MAIN: std::sync::LazyLock<Option<DcName>> = std::sync::LazyLock::new(|| DcName::parse(MAIN_DC).ok());
+    MAIN.as_ref().and_then(|name| view.datacenter(name)).map_or(1, |dc| dc.number)
+}
+
+/// The path, percent-decoded; `None` where that is no UTF-8.
+fn decode(path: &str) -> Option<Cow<'_, str>> {
+    percent_encoding::percent_decode_str(path).decode_utf8().ok()
+}
+
+/// The parameters of a request.
+async fn params<B>(app: &App, head: &hyper::http::request::Parts, body: &mut B) -> Result<Params, ApiError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if head.method == Method::GET {
+        return Ok(Params::from_query(head.uri.query()));
+    }
+    let late = |_| ApiError::detail(StatusCode::REQUEST_TIMEOUT, "The request took too long.");
+    let bytes = tokio::time::timeout(BODY_TIME, read(body, app.config.http.max_body)).await.map_err(late)??;
+    if !bytes.is_empty() {
+        negotiate::check_body_type(&head.headers)?;
+    }
+    Params::from_body(&bytes).map_err(|what| ApiError::malformed(&what))
+}
+
+async fn read<B>(body: &mut B, limit: usize) -> Result<Bytes, ApiError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let announced = body.size_hint().lower();
+    if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(ApiError::too_large());
+    }
+    let mut whole: Option<Vec<u8>> = None;
+    let mut first = Bytes::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::malformed("the body ends early"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let have = whole.as_ref().map_or(first.len(), Vec::len);
+        if have + data.len() > limit {
+            return Err(ApiError::too_large());
+        }
+        // Most bodies come in one piece and are not copied.
+        match &mut whole {
+            Some(whole) => whole.extend_from_slice(&data),
+            None if first.is_empty() => first = data,
+            None => whole = Some([&first[..], &data[..]].concat()),
+        }
+    }
+    Ok(whole.map_or(first, Bytes::from))
+}
+
+/// Reads and forgets the rest of a body, within bounds.
+async fn drain<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let read = async {
+        let mut left = DRAIN.0;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN.1, read).await;
+}
+
+fn identify(headers: &mut HeaderMap, who: &Who) {
+    headers.insert(ES_VERSION, API_VERSION);
+    let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+    headers.insert(ES_USERNAME, value(&who.username));
+    if let Some(dc) = &who.dc {
+        headers.insert(ES_DC, value(dc));
+    }
+}
+
+/// How answers to this request are written.
+#[derive(Clone, Copy)]
+struct Form {
+    allow: Option<&'static HeaderValue>,
+    indent: usize,
+}
+
+impl Form {
+    fn page(self, status: StatusCode, content_type: HeaderValue, text: Vec<u8>) -> Answer {
+        let text = if content_type == JSON { finish(text, self.indent) } else { text.into() };
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(CONTENT_TYPE, content_type);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, allow.clone());
+        }
+        let mut answer = Response::new(Full::new(text));
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        answer
+    }
+
+    /// A refusal without an envelope.
+    fn error(self, error: &ApiError, who: Option<&Who>) -> Answer {
+        let text = match &error.body {
+            ErrorBody::Detail(text) => detail(text),
+            ErrorBody::Plain(json) | ErrorBody::Failure(json) => json.bytes().to_vec(),
+        };
+        let mut answer = self.page(error.status, JSON, text);
+        let headers = answer.headers_mut();
+        if let Some(who) = who {
+            identify(headers, who);
+        }
+        if let Some(seconds) = error.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if error.about_a_task {
+            headers.insert(ES_TASK_RESPONSE, HeaderValue::from_static("true"));
+        }
+        if error.status == StatusCode::INTERNAL_SERVER_ERROR {
+            let id = hex(&random::<8>());
+            tracing::error!(request_id = %id, "a request failed by our own fault");
+            headers.insert(REQUEST_ID, HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("")));
+        }
+        answer
+    }
+
+    /// The answer to what a handler gave, and the task id, which a refusal without an envelope has only in the log.
+    fn outcome(self, call: &Call, endpoint: &Endpoint, outcome: Result<Reply, ApiError>) -> (Answer, String) {
+        let dc = call.current_dc();
+        let (dc_number, dc_name) = dc.as_ref().map_or((call.main_dc(), MAIN_DC), |dc| (dc.number, dc.name.as_str()));
+        let who = Who { username: call.caller.user.name.to_string(), dc: Some(dc_name.to_owned()) };
+        let user = call.caller.user.number;
+        let task = TaskRef { user, owner: user, in_dc: endpoint.in_dc, dc: dc_number };
+        let (status, word, json, owner) = match outcome {
+            Ok(reply) if reply.json.is_broken() => {
+                return (self.error(&ApiError::internal(), Some(&who)), task.fresh_id());
+            }
+            Ok(reply) if !reply.envelope => {
+                let mut answer = self.page(reply.status, JSON, reply.json.bytes().to_vec());
+                identify(answer.headers_mut(), &who);
+                return (answer, String::new());
+            }
+            Ok(reply) => (reply.status, "SUCCESS", reply.json, reply.owner),
+            Err(ApiError { status, body: ErrorBody::Failure(json), .. }) => (status, "FAILURE", json, None),
+            Err(error) => return (self.error(&error, Some(&who)), task.fresh_id()),
+        };
+        let task_id = TaskRef { owner: owner.unwrap_or(user), ..task }.fresh_id();
+        let mut answer = self.page(status, JSON, enclose(word, &json, &task_id));
+        let headers = answer.headers_mut();
+        identify(headers, &who);
+        headers.insert(ES_TASK_ID, HeaderValue::from_str(&task_id).unwrap_or(HeaderValue::from_static("")));
+        (answer, task_id)
+    }
+}

@@ -1,0 +1,167 @@
+//! Accepts connections and speaks HTTP/1.1 and HTTP/2 on them. What a request means is `request`'s business.
+//!
+//! Bounds: the number of connections, the size and number of headers, the time for a head, the time that a connection
+//! may do nothing. Each is per connection, so that a slow client costs others nothing.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::request::{Answer, handle};
+use super::{App, WRITES};
+
+/// How long a connection may take for a request's head, and how long it may be idle.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How long requests that are running may take to end after a shutdown was asked for.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Largest head of a request, in bytes.
+const MAX_HEAD: usize = 64 << 10;
+
+/// Serves `app` on `listener` until `shutdown` is ready, then lets running requests end, within a deadline.
+pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) {
+    let limit = app.config.http.max_connections.clamp(1, Semaphore::MAX_PERMITS >> 1);
+    let connections = Arc::new(Semaphore::new(limit));
+    let (closing, closed) = watch::channel(());
+    let builder = Arc::new(builder());
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = async {
+            let permit = Arc::clone(&connections).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut shutdown => break,
+        };
+        let Ok(permit) = permit else { break };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (app, builder, closed) = (Arc::clone(&app), Arc::clone(&builder), closed.clone());
+                tokio::spawn(async move {
+                    app.metrics.connection_opened();
+                    connection(&builder, &app, stream, peer, closed).await;
+                    app.metrics.connection_closed();
+                    drop(permit);
+                });
+            }
+            // Out of file descriptors or memory: no sense in asking again at once. The rest concerns one client.
+            Err(error) if exhausted(&error) => {
+                tracing::warn!(%error, "no more connections can be accepted");
+                sleep(Duration::from_millis(100)).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a connection was lost before it was accepted");
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+    drop(listener);
+    let _ = closing.send(());
+    let all = u32::try_from(limit).unwrap_or(u32::MAX);
+    let done = async {
+        let _ = connections.acquire_many(all).await;
+        let _ = app.writes.acquire_many(WRITES).await;
+    };
+    if timeout(DRAIN, done).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(MAX_HEAD)
+        // A client that has sent all it wants to and shuts its side down still gets its answer.
+        .half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(64)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .keep_alive_interval(IDLE)
+        .keep_alive_timeout(IDLE);
+    builder
+}
+
+/// What a connection has been doing.
+#[derive(Default)]
+struct Activity {
+    started: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// Serves one connection until it ends, is idle for too long, or everything is to end.
+async fn connection(
+    builder: &Builder<TokioExecutor>,
+    app: &Arc<App>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut closed: watch::Receiver<()>,
+) {
+    // Answers are written whole: waiting for more to send can only delay them.
+    let _ = stream.set_nodelay(true);
+    let activity = Arc::new(Activity::default());
+    let service = service_fn(|request: Request<Incoming>| {
+        let (app, activity) = (Arc::clone(app), Arc::clone(&activity));
+        async move {
+            activity.started.fetch_add(1, Ordering::Relaxed);
+            let answer = handle(&app, peer.ip(), request).await;
+            activity.ended.fetch_add(1, Ordering::Relaxed);
+            Ok::<Answer, Infallible>(answer)
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut seen = 0;
+    let mut ending = false;
+    let mut tick = pin!(sleep(IDLE));
+    loop {
+        tokio::select! {
+            result = &mut connection => {
+                if let Err(error) = result {
+                    tracing::debug!(%peer, %error, "a connection ended");
+                }
+                return;
+            }
+            () = &mut tick => {
+                let started = activity.started.load(Ordering::Relaxed);
+                if started == activity.ended.load(Ordering::Relaxed) && started == seen {
+                    if ending || started == 0 {
+                        return;
+                    }
+                    ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                seen = started;
+                tick.as_mut().reset(Instant::now() + IDLE);
+            }
+            _ = closed.changed(), if !ending => {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// EMFILE, ENFILE, ENOBUFS, ENOMEM.
+fn exhausted(error: &std::io::Error) -> bool {
+    use nix::errno::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
+}

@@ -1,0 +1,115 @@
+//! Ping, and the task endpoints (contract 1.3, decision 20): the audit log's writes by their task ids. There are no
+//! asynchronous tasks, so there is never one to wait for or to cancel.
+
+use hyper::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+
+use super::envelope::caller_of_task_id;
+use super::{ApiError, Call, OpenCall, Reply, routes::Pending};
+use crate::audit::Record;
+
+/// `GET /ping/`.
+pub(super) fn ping(_: &OpenCall) -> Pending<'_> {
+    Box::pin(std::future::ready(Ok(Reply::plain("pong"))))
+}
+
+/// `GET /task/`.
+pub(super) fn list(_: &Call) -> Result<Reply, ApiError> {
+    Ok(Reply::plain(&[(); 0]))
+}
+
+/// A line of the task log, as the original shows it.
+#[derive(Serialize)]
+struct Line<'a> {
+    status: &'a str,
+    username: &'a str,
+    task_type: u8,
+    object_type: &'a str,
+    detail: &'a str,
+    object_alias: &'a str,
+    flag: u8,
+    task: &'a str,
+    object_name: &'a str,
+    time: &'a str,
+    msg: &'a str,
+}
+
+impl<'a> From<&'a Record> for Line<'a> {
+    fn from(record: &'a Record) -> Self {
+        let head = record.task_id.split('-').next().unwrap_or_default();
+        Self {
+            status: &record.status,
+            username: &record.actor,
+            // 100 for calls outside a datacenter.
+            task_type: if head.contains('u') { 100 } else { 0 },
+            object_type: &record.object_type,
+            detail: &record.detail,
+            object_alias: &record.object_alias,
+            flag: match record.method.as_str() {
+                "POST" => 1,
+                "DELETE" => 2,
+                _ => 3,
+            },
+            task: &record.task_id,
+            object_name: &record.object_name,
+            time: &record.time,
+            msg: &record.action,
+        }
+    }
+}
+
+/// Whether the caller may see a record: a SuperAdmin all of them, others what they did themselves.
+fn may_see(call: &Call, record: &Record) -> bool {
+    !record.task_id.is_empty() && (call.caller.is_super_admin() || record.actor == call.caller.user.name.canonical())
+}
+
+/// `GET /task/log/`.
+pub(super) fn log(call: &Call) -> Result<Reply, ApiError> {
+    let limit = match call.params.get("limit").and_then(serde_json::Value::as_str) {
+        None | Some("") => 10,
+        Some(text) => match text.parse::<usize>() {
+            Ok(limit @ 1..=1000) => limit,
+            _ => return Err(ApiError::invalid("limit", "Enter a whole number from 1 to 1000.")),
+        },
+    };
+    let records = call.app.audit.newest(limit, |record| may_see(call, record));
+    let lines: Vec<Line<'_>> = records.iter().map(|record| Line::from(&**record)).collect();
+    Ok(Reply::plain(&json!({ "results": lines })))
+}
+
+/// The path's task id.
+///
+/// # Errors
+/// 403 where it is none.
+fn task_id(call: &Call) -> Result<&str, ApiError> {
+    let id = call.arg(0);
+    caller_of_task_id(id).map(|_| id).ok_or_else(ApiError::denied)
+}
+
+/// `GET /task/(id)/`.
+pub(super) fn details(call: &Call) -> Result<Reply, ApiError> {
+    let id = task_id(call)?;
+    let found = call.app.audit.newest(1, |record| record.task_id == id && may_see(call, record));
+    match found.first() {
+        Some(record) => Ok(Reply::plain(&Line::from(&**record))),
+        None => Err(ApiError::detail(StatusCode::NOT_FOUND, "Task does not exist")),
+    }
+}
+
+/// `GET /task/(id)/status/` and `/state/`.
+pub(super) fn status(call: &Call) -> Result<Reply, ApiError> {
+    done(call).map_err(ApiError::about_a_task)
+}
+
+/// `GET /task/(id)/done/`.
+pub(super) fn done(call: &Call) -> Result<Reply, ApiError> {
+    task_id(call)?;
+    Err(ApiError::detail(StatusCode::NOT_FOUND, "Task does not exist (anymore)"))
+}
+
+/// `PUT /task/(id)/cancel/`, `DELETE /task/(id)/`.
+pub(super) fn cancel(call: &Call) -> Result<Reply, ApiError> {
+    task_id(call)?;
+    Err(ApiError::detail(StatusCode::NOT_ACCEPTABLE, "Task cannot be canceled"))
+}
