@@ -134,6 +134,9 @@ mod tests {
     #[test]
     fn literal_routes_come_before_variable_ones() {
         assert_eq!(view("task/log"), Some("task_log"));
+        assert_eq!(view("accounts/user/profile"), Some("userprofile_list"));
+        assert_eq!(view("accounts/user/bob@x/profile/"), Some("userprofile_manage"));
+        assert_eq!(view("accounts/group/bob@x"), None);
         let (endpoint, args) = find("task/xyz/").unwrap();
         assert_eq!((endpoint.route.view, args), ("task_details", vec!["xyz".to_owned()]));
     }

@@ -6,7 +6,9 @@ use std::pin::Pin;
 
 use hyper::Method;
 
-use super::{ApiError, Call, OpenCall, Reply, login, task};
+use self::Handler::{Open, Read};
+use super::{ApiError, Call, OpenCall, Reply};
+use super::{apikeys, datacenters, dc_members, groups, login, permissions, profiles, sshkeys, task, users};
 
 /// What an async handler gives.
 pub(crate) type Pending<'a> = Pin<Box<dyn Future<Output = Result<Reply, ApiError>> + Send + 'a>>;
@@ -35,7 +37,6 @@ pub(crate) enum Object {
     Group,
     Datacenter,
     Session,
-    Task,
 }
 
 /// One URL.
@@ -51,68 +52,215 @@ pub(crate) struct Route {
     pub(crate) methods: &'static [(Method, Handler)],
 }
 
+type WriteFn = for<'a> fn(&'a Call) -> Pending<'a>;
+
+const fn write(run: WriteFn, action: &'static str, object: Object) -> Handler {
+    Handler::Write { run, action, object }
+}
+
 /// Every URL of the API.
 pub(crate) const ROUTES: &[Route] = &[
     Route {
-        pattern: "ping",
-        view: "ping",
-        about: "Answers pong. Needs no credentials.",
-        methods: &[(Method::GET, Handler::Open(task::ping))],
+        pattern: "accounts/user",
+        view: "user_list",
+        about: "Lists the users that the caller manages. is_active (true) chooses active or inactive ones, \
+                full shows objects instead of names, extended adds dcs. order_by sorts by username or \
+                created; limit and after page.",
+        methods: &[(Method::GET, Read(users::list))],
+    },
+    Route {
+        pattern: "accounts/user/profile",
+        view: "userprofile_list",
+        about: "Lists the profiles of the users that the caller manages. order_by sorts by username or \
+                created; limit and after page.",
+        methods: &[(Method::GET, Read(profiles::list))],
+    },
+    Route {
+        pattern: "accounts/user/{user}",
+        view: "user_manage",
+        about: "Shows, creates, changes or deletes a user.",
+        methods: &[
+            (Method::GET, Read(users::show)),
+            (Method::POST, write(users::create, "Create user", Object::User)),
+            (Method::PUT, write(users::update, "Update user", Object::User)),
+            (Method::DELETE, write(users::delete, "Delete user", Object::User)),
+        ],
+    },
+    Route {
+        pattern: "accounts/user/{user}/apikeys",
+        view: "user_apikeys",
+        about: "Shows the API key and the callback key, or makes new ones where api_key or callback_key is \
+                true. Needs a token: an API key gives no access to keys.",
+        methods: &[
+            (Method::GET, Read(apikeys::show)),
+            (Method::PUT, write(apikeys::update, "Update user", Object::User)),
+        ],
+    },
+    Route {
+        pattern: "accounts/user/{user}/profile",
+        view: "userprofile_manage",
+        about: "Shows or changes a user's profile.",
+        methods: &[
+            (Method::GET, Read(profiles::show)),
+            (Method::PUT, write(profiles::update, "Update user profile", Object::User)),
+        ],
+    },
+    Route {
+        pattern: "accounts/user/{user}/sshkey",
+        view: "sshkey_list",
+        about: "Lists the titles of a user's SSH keys. full shows objects; order_by sorts by title; limit \
+                and after page.",
+        methods: &[(Method::GET, Read(sshkeys::list))],
+    },
+    Route {
+        pattern: "accounts/user/{user}/sshkey/{title}",
+        view: "sshkey_manage",
+        about: "Shows, adds or deletes an SSH key. key is a public key in OpenSSH form; expires and options \
+                are optional.",
+        methods: &[
+            (Method::GET, Read(sshkeys::show)),
+            (Method::POST, write(sshkeys::create, "Add user SSH key", Object::SshKey)),
+            (Method::DELETE, write(sshkeys::delete, "Delete user SSH key", Object::SshKey)),
+        ],
+    },
+    Route {
+        pattern: "accounts/group",
+        view: "group_list",
+        about: "Lists the groups that the caller manages. full shows objects instead of names, extended adds \
+                dcs. order_by sorts by name or created; limit and after page.",
+        methods: &[(Method::GET, Read(groups::list))],
+    },
+    Route {
+        pattern: "accounts/group/{group}",
+        view: "group_manage",
+        about: "Shows, creates, changes or deletes a group.",
+        methods: &[
+            (Method::GET, Read(groups::show)),
+            (Method::POST, write(groups::create, "Create user group", Object::Group)),
+            (Method::PUT, write(groups::update, "Update user group", Object::Group)),
+            (Method::DELETE, write(groups::delete, "Delete user group", Object::Group)),
+        ],
+    },
+    Route {
+        pattern: "accounts/permission",
+        view: "permission_list",
+        about: "Lists the permissions that groups can carry. full shows objects instead of names.",
+        methods: &[(Method::GET, Read(permissions::list))],
+    },
+    Route {
+        pattern: "accounts/permission/{permission}",
+        view: "permission_manage",
+        about: "Shows a permission.",
+        methods: &[(Method::GET, Read(permissions::show))],
+    },
+    Route {
+        pattern: "dc",
+        view: "dc_list",
+        about: "Lists the datacenters that the caller can see. full shows objects instead of names, extended \
+                adds sizes. order_by sorts by name or created; limit and after page.",
+        methods: &[(Method::GET, Read(datacenters::list))],
+    },
+    Route {
+        pattern: "dc/{dc}",
+        view: "dc_manage",
+        about: "Shows, creates, changes or deletes a datacenter.",
+        methods: &[
+            (Method::GET, Read(datacenters::show)),
+            (Method::POST, write(datacenters::create, "Create datacenter", Object::Datacenter)),
+            (Method::PUT, write(datacenters::update, "Update datacenter", Object::Datacenter)),
+            (Method::DELETE, write(datacenters::delete, "Delete datacenter", Object::Datacenter)),
+        ],
+    },
+    Route {
+        pattern: "dc/{dc}/user",
+        view: "dc_user_list",
+        about: "Lists the users of a datacenter. is_active (true) chooses active or inactive ones, full \
+                shows objects instead of names. order_by sorts by username; limit and after page.",
+        methods: &[(Method::GET, Read(dc_members::list_users))],
+    },
+    Route {
+        pattern: "dc/{dc}/user/{user}",
+        view: "dc_user",
+        about: "Shows a user of a datacenter.",
+        methods: &[(Method::GET, Read(dc_members::show_user))],
+    },
+    Route {
+        pattern: "dc/{dc}/group",
+        view: "dc_group_list",
+        about: "Lists the groups attached to a datacenter. full shows objects instead of names. order_by \
+                sorts by name or created; limit and after page.",
+        methods: &[(Method::GET, Read(dc_members::list_groups))],
+    },
+    Route {
+        pattern: "dc/{dc}/group/{group}",
+        view: "dc_group",
+        about: "Shows an attached group, attaches one or detaches one.",
+        methods: &[
+            (Method::GET, Read(dc_members::show_group)),
+            (Method::POST, write(dc_members::attach_group, "Add user group to datacenter", Object::Group)),
+            (Method::DELETE, write(dc_members::detach_group, "Remove user group from datacenter", Object::Group)),
+        ],
     },
     Route {
         pattern: "accounts/login",
         view: "login",
-        about: "Starts a session: POST username and password, get a token for the Authorization header and the time \
-                when it expires.",
-        methods: &[(Method::POST, Handler::Open(login::login))],
+        about: "Starts a session: POST username and password, get a token for the Authorization header and \
+                the time when it expires.",
+        methods: &[(Method::POST, Open(login::login))],
     },
     Route {
         pattern: "accounts/logout",
         view: "logout",
         about: "Ends the session whose token the request carries. With an API key there is nothing to end.",
-        methods: &[(Method::GET, Handler::Write { run: login::logout, action: "Logout", object: Object::Session })],
+        methods: &[(Method::GET, write(login::logout, "Logout", Object::Session))],
+    },
+    Route {
+        pattern: "ping",
+        view: "ping",
+        about: "Answers pong. Needs no credentials.",
+        methods: &[(Method::GET, Open(task::ping))],
     },
     Route {
         pattern: "task",
         view: "task_list",
         about: "Lists the tasks that are running. Every call is done when it is answered, so there are none.",
-        methods: &[(Method::GET, Handler::Read(task::list))],
+        methods: &[(Method::GET, Read(task::list))],
     },
     Route {
         pattern: "task/log",
         view: "task_log",
-        about: "Lists the last writes, newest first: a SuperAdmin sees everybody's, others their own. limit (10) says \
-                how many.",
-        methods: &[(Method::GET, Handler::Read(task::log))],
+        about: "Lists the last writes, newest first: a SuperAdmin sees everybody's, others their own. limit \
+                (10) says how many.",
+        methods: &[(Method::GET, Read(task::log))],
     },
     Route {
         pattern: "task/{task}",
         view: "task_details",
         about: "Shows the log of one write by its task id.",
-        methods: &[(Method::GET, Handler::Read(task::details)), (Method::DELETE, Handler::Read(task::cancel))],
+        methods: &[(Method::GET, Read(task::details)), (Method::DELETE, Read(task::cancel))],
     },
     Route {
         pattern: "task/{task}/status",
         view: "task_status",
         about: "Shows the state of an asynchronous task, of which there are none.",
-        methods: &[(Method::GET, Handler::Read(task::status))],
+        methods: &[(Method::GET, Read(task::status))],
     },
     Route {
         pattern: "task/{task}/state",
         view: "task_status",
         about: "The same as status.",
-        methods: &[(Method::GET, Handler::Read(task::status))],
+        methods: &[(Method::GET, Read(task::status))],
     },
     Route {
         pattern: "task/{task}/done",
         view: "task_done",
         about: "Shows whether an asynchronous task, of which there are none, is done.",
-        methods: &[(Method::GET, Handler::Read(task::done))],
+        methods: &[(Method::GET, Read(task::done))],
     },
     Route {
         pattern: "task/{task}/cancel",
         view: "task_cancel",
         about: "Cancels an asynchronous task, of which there are none.",
-        methods: &[(Method::PUT, Handler::Read(task::cancel))],
+        methods: &[(Method::PUT, Read(task::cancel))],
     },
 ];

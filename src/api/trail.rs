@@ -89,7 +89,6 @@ fn kind(object: Object) -> &'static str {
         Object::Group => "role",
         Object::Datacenter => "dc",
         Object::Session => "session",
-        Object::Task => "task",
     }
 }
 
@@ -99,7 +98,7 @@ fn name(call: &Call, object: Object) -> String {
     match object {
         Object::SshKey => format!("{}/{last}", call.arg(0).to_ascii_lowercase()),
         Object::Session => call.caller.user.name.canonical(),
-        Object::User | Object::Group | Object::Datacenter | Object::Task => last.to_ascii_lowercase(),
+        Object::User | Object::Group | Object::Datacenter => last.to_ascii_lowercase(),
     }
 }
 
@@ -115,7 +114,7 @@ pub(super) fn alias(call: &Call, object: Object) -> Option<String> {
         Object::Group => view.group(&GroupName::parse(last).ok()?).map(|group| group.alias.to_string()),
         Object::Datacenter => view.datacenter(&DcName::parse(last).ok()?).map(|dc| dc.alias.to_string()),
         Object::SshKey => Some(last.to_owned()),
-        Object::Session | Object::Task => None,
+        Object::Session => None,
     }
 }
 
