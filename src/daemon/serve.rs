@@ -1,0 +1,139 @@
+//! The daemon from its configuration to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::accounts::password::Cost;
+use crate::accounts::secrets::KeyRing;
+use crate::admin;
+use crate::api::{self, App};
+use crate::audit::Audit;
+use crate::config::Config;
+use crate::directory::{Directory, OpenError};
+use crate::sshkey::{KeyType, Policy};
+
+use super::{notify, socket};
+
+/// How long a directory that does not answer is left alone before the next try at start.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the configuration stands for, checked.
+pub(crate) struct Parts {
+    ring: Arc<KeyRing>,
+    policy: Arc<Policy>,
+    cost: Cost,
+}
+
+impl Parts {
+    /// Checks what the configuration's own rules can't: the key file, the key policy, the cost of passwords.
+    pub(crate) fn check(config: &Config) -> Result<(), String> {
+        Self::new(config).map(|_| ())
+    }
+
+    fn new(config: &Config) -> Result<Self, String> {
+        let passwords = &config.passwords;
+        let cost = Cost { memory: passwords.memory_kib, passes: passwords.passes, lanes: passwords.lanes };
+        cost.check().map_err(|e| format!("passwords: {e}"))?;
+        let types = config.keys.types.iter().map(|name| {
+            KeyType::from_name(name).ok_or_else(|| format!("keys.types: {name} is no key type that usher knows"))
+        });
+        let types = types.collect::<Result<Vec<_>, _>>()?;
+        let policy = Arc::new(Policy { min_rsa_bits: config.keys.min_rsa_bits, types });
+        Ok(Self { ring: Arc::new(KeyRing::new(&config.secrets.read_key()?)), policy, cost })
+    }
+}
+
+/// Runs the daemon until it is told to end.
+///
+/// # Errors
+/// A text for the operator: the daemon could not start.
+pub(crate) fn run(config: Config) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let result = runtime.block_on(serve(config));
+    // Tasks that wait for a directory that does not answer are not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+/// The start order: check, bind, open the directory, serve, say so, wait for the end, drain.
+async fn serve(config: Config) -> Result<(), String> {
+    let parts = Parts::new(&config)?;
+    let mut end = End::new()?;
+    let audit = Audit::open(config.audit.file.as_deref()).map_err(|e| format!("audit.file: {e}"))?;
+    let http =
+        TcpListener::bind(config.http.listen).await.map_err(|e| format!("http.listen {}: {e}", config.http.listen))?;
+    let address = http.local_addr().map_err(|e| format!("http.listen: {e}"))?;
+    let keys = socket::bind(&config.lookup.socket)?;
+    let Some(directory) = open(&config, &parts, &mut end).await? else { return Ok(()) };
+
+    let config = Arc::new(config);
+    let app = Arc::new(App::new(directory.clone(), config.clone(), parts.ring, audit));
+    let (stop, stopped) = watch::channel(false);
+    let stopping = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // The sender outlives the servers.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }
+    };
+    let http = tokio::spawn(api::serve(http, app, stopping()));
+    let keys = tokio::spawn(api::lookup::serve(keys, directory, parts.policy, stopping()));
+    admin::say(&format!("usherd ready: http://{address}/api"));
+    notify::notify("READY=1");
+    info!(%address, socket = %config.lookup.socket.display(), "ready");
+
+    end.wait().await;
+    info!("ending");
+    notify::notify("STOPPING=1");
+    stop.send_replace(true);
+    let _ = tokio::join!(http, keys);
+    if let Err(error) = std::fs::remove_file(&config.lookup.socket) {
+        warn!(%error, "the lookup socket could not be removed");
+    }
+    Ok(())
+}
+
+/// Opens the directory, trying again while it does not answer; `None` if the daemon is told to end meanwhile.
+async fn open(config: &Config, parts: &Parts, end: &mut End) -> Result<Option<Directory>, String> {
+    loop {
+        let attempt = Directory::open(&config.directory, parts.ring.clone(), parts.cost);
+        let result = tokio::select! {
+            result = attempt => result,
+            () = end.wait() => return Ok(None),
+        };
+        match result {
+            Ok(directory) => return Ok(Some(directory)),
+            Err(OpenError::Unfit(why)) => return Err(why),
+            Err(error @ OpenError::Unavailable(_)) => warn!(%error, retry_s = RETRY.as_secs(), "not ready"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => {}
+            () = end.wait() => return Ok(None),
+        }
+    }
+}
+
+/// The signals that end the daemon.
+struct End {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl End {
+    fn new() -> Result<Self, String> {
+        let listen = |kind| signal(kind).map_err(|e| format!("signals: {e}"));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
