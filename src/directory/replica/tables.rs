@@ -321,7 +321,7 @@ impl Tables {
         match kept {
             Kept::User(user, _) => {
                 self.users.insert(user.name.clone(), id);
-                if user.name.as_str() != SYSTEM_USER {
+                if !user.name.as_str().eq_ignore_ascii_case(SYSTEM_USER) {
                     self.users_by_name.insert(ByName(user.name.as_str().into(), id));
                 }
                 if !user.email.is_empty() {
