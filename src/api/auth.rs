@@ -81,7 +81,7 @@ pub(super) fn authenticate(
         }
         Presented::Token(token) => {
             let session = token.and_then(|token| view.session(&app.ring.lookup_hash(token)));
-            let user = session.and_then(|session| view.user_by_id(session.user));
+            let user = session.and_then(|session| view.unambiguous(session.user));
             let (Some(session), Some(user)) = (session, user) else { return Err(wrong(INVALID_TOKEN)) };
             check_session(session, user, now)?;
             Ok(Caller { user: Arc::clone(user), credential: Credential::Token(session.clone()) })
