@@ -178,7 +178,8 @@ impl ApiError {
         Self::detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     }
 
-    /// The detail, or the JSON of `result`: for the audit log and for tests.
+    /// The detail, or the JSON of the rest.
+    #[cfg(test)]
     pub(crate) fn text(&self) -> Cow<'_, str> {
         match &self.body {
             ErrorBody::Detail(text) => Cow::Borrowed(text),

@@ -22,9 +22,6 @@ use tokio::time::{Instant, sleep, timeout};
 use super::request::{Answer, handle};
 use super::{App, WRITES};
 
-/// How long a connection may take for a request's head, and how long it may be idle.
-const IDLE: Duration = Duration::from_secs(30);
-
 /// How long requests that are running may take to end after a shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -36,7 +33,8 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl F
     let limit = app.config.http.max_connections.clamp(1, Semaphore::MAX_PERMITS >> 1);
     let connections = Arc::new(Semaphore::new(limit));
     let (closing, closed) = watch::channel(());
-    let builder = Arc::new(builder());
+    let idle = Duration::from_secs(app.config.http.idle_seconds.max(1).into());
+    let builder = Arc::new(builder(idle));
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {
@@ -53,7 +51,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl F
                 let (app, builder, closed) = (Arc::clone(&app), Arc::clone(&builder), closed.clone());
                 tokio::spawn(async move {
                     app.metrics.connection_opened();
-                    connection(&builder, &app, stream, peer, closed).await;
+                    connection(&builder, &app, stream, peer, idle, closed).await;
                     app.metrics.connection_closed();
                     drop(permit);
                 });
@@ -81,12 +79,12 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl F
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(idle: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
+        .header_read_timeout(idle)
         .max_buf_size(MAX_HEAD)
         // A client that has sent all it wants to and shuts its side down still gets its answer.
         .half_close(true);
@@ -95,8 +93,8 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(64)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-        .keep_alive_interval(IDLE)
-        .keep_alive_timeout(IDLE);
+        .keep_alive_interval(idle)
+        .keep_alive_timeout(idle);
     builder
 }
 
@@ -113,6 +111,7 @@ async fn connection(
     app: &Arc<App>,
     stream: TcpStream,
     peer: SocketAddr,
+    idle: Duration,
     mut closed: watch::Receiver<()>,
 ) {
     // Answers are written whole: waiting for more to send can only delay them.
@@ -130,7 +129,7 @@ async fn connection(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut seen = 0;
     let mut ending = false;
-    let mut tick = pin!(sleep(IDLE));
+    let mut tick = pin!(sleep(idle));
     loop {
         tokio::select! {
             result = &mut connection => {
@@ -149,7 +148,7 @@ async fn connection(
                     connection.as_mut().graceful_shutdown();
                 }
                 seen = started;
-                tick.as_mut().reset(Instant::now() + IDLE);
+                tick.as_mut().reset(Instant::now() + idle);
             }
             _ = closed.changed(), if !ending => {
                 ending = true;

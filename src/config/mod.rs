@@ -74,6 +74,8 @@ pub(crate) struct Http {
     pub(crate) max_body: usize,
     /// Most connections at a time; further ones wait.
     pub(crate) max_connections: usize,
+    /// How long a connection may do nothing, and how long it may take for a request's head, in seconds.
+    pub(crate) idle_seconds: u32,
     /// Addresses of proxies whose `X-Forwarded-For` counts.
     pub(crate) trusted_proxies: Vec<std::net::IpAddr>,
 }
@@ -84,6 +86,7 @@ impl Default for Http {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             max_body: 1 << 20,
             max_connections: 4096,
+            idle_seconds: 30,
             trusted_proxies: Vec::new(),
         }
     }
@@ -250,6 +253,7 @@ impl Config {
             ("directory.operation-timeout-ms", directory.operation_timeout_ms > 0),
             ("http.max-body", self.http.max_body > 0),
             ("http.max-connections", self.http.max_connections > 0),
+            ("http.idle-seconds", self.http.idle_seconds > 0),
             ("sessions.lifetime-seconds", self.sessions.lifetime_seconds > 0),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, ok)| !ok) {

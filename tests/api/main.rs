@@ -1,13 +1,21 @@
 //! The HTTP API and its clients, against a real `usherd dev`.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod esdc_api;
 #[cfg(test)]
 mod neighbours;
+#[cfg(test)]
+mod protocol;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]

@@ -1,0 +1,182 @@
+//! The audit log and the task endpoints that answer from it; metrics and health; secrets stay out of all logs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Usherd, eventually_true};
+use crate::world::World;
+
+fn with_file() -> (World, PathBuf) {
+    let file =
+        std::env::temp_dir().join(format!("usher-audit-{}-{:?}.log", std::process::id(), std::thread::current().id()));
+    let _ = std::fs::remove_file(&file);
+    let usherd = Usherd::builder().env("USHER__AUDIT__FILE", &file).env("RUST_LOG", "trace").start();
+    (World::on(usherd), file)
+}
+
+fn lines(file: &PathBuf) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}"))).collect()
+}
+
+#[test]
+fn every_write_has_one_line_under_its_task_id_and_no_secret_is_in_any_log() {
+    let (world, file) = with_file();
+    let owner = world.login("u1");
+    let secret = "N3v3r-1n-a-log";
+    let before = lines(&file).len();
+    let answer = world.root.put("/accounts/user/U1/", &json!({"password": secret, "is_active": true, "x": secret}));
+    let id = answer.json()["task_id"].as_str().unwrap().to_owned();
+    let refused = owner.put("/accounts/user/u2/", &json!({"password": secret}));
+    assert_eq!(refused.status, 403);
+    let invalid = world.root.post("/accounts/user/new/", &json!({"email": "a\r\nb", "password": secret}));
+    assert_eq!(invalid.status, 400);
+    world.usherd.anonymous().post("/accounts/login/", &json!({"username": "u1", "password": secret}));
+    world.usherd.anonymous().post("/accounts/login/", &json!({"username": format!("{secret}!"), "password": "x"}));
+    world.root.get("/accounts/user/u1/").result(200);
+
+    let written = lines(&file)[before..].to_vec();
+    let short: Vec<_> = written
+        .iter()
+        .map(|line| {
+            let text = |key: &str| line[key].as_str().unwrap().to_owned();
+            (text("action"), text("actor"), text("object_name"), text("status"), line["http_status"].as_u64().unwrap())
+        })
+        .collect();
+    let line = |action: &str, actor: &str, name: &str, status: &str, code: u64| {
+        (action.to_owned(), actor.to_owned(), name.to_owned(), status.to_owned(), code)
+    };
+    assert_eq!(
+        short,
+        [
+            line("Update user", "admin", "u1", "SUCCESS", 200),
+            line("Update user", "u1", "u2", "FAILURE", 403),
+            line("Create user", "admin", "new", "FAILURE", 400),
+            line("Login", "u1", "u1", "SUCCESS", 200),
+            line("Login", "", "", "FAILURE", 400),
+        ]
+    );
+    assert_eq!((&written[0]["task_id"], &written[0]["credential"]), (&json!(id), &json!("api-key")));
+    assert_eq!((&written[0]["peer"], &written[1]["credential"]), (&json!("127.0.0.1"), &json!("token")));
+
+    let key = world.usherd.admin.api_key.clone();
+    let all = std::fs::read_to_string(&file).unwrap() + &world.usherd.stderr();
+    for secret in [secret, "pw-u1", &key, &world.usherd.admin.password] {
+        assert!(!all.contains(secret), "a log holds {secret:?}");
+    }
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn the_task_log_shows_writes_newest_first_to_those_who_may_see_them() {
+    let world = World::new();
+    let owner = world.login("u1");
+    let answer = owner.put("/accounts/user/u1/", &json!({"first_name": "Uno"}));
+    let id = answer.json()["task_id"].as_str().unwrap().to_owned();
+    world.root.delete("/accounts/group/loose/").result(200);
+
+    let log = world.root.get("/task/log/").json();
+    let results = log["results"].as_array().unwrap();
+    assert_eq!(results.len(), 10);
+    assert_eq!((&results[0]["msg"], &results[0]["object_name"]), (&json!("Delete user group"), &json!("loose")));
+    assert_eq!((&results[0]["object_type"], &results[0]["flag"]), (&json!("role"), &json!(2)));
+    let keys: Vec<&String> = results[0].as_object().unwrap().keys().collect();
+    let expected = [
+        "status",
+        "username",
+        "task_type",
+        "object_type",
+        "detail",
+        "object_alias",
+        "flag",
+        "task",
+        "object_name",
+        "time",
+        "msg",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(world.root.get("/task/log/?limit=2").json()["results"].as_array().unwrap().len(), 2);
+    assert_eq!(world.root.get("/task/log/?limit=0").status, 400);
+
+    let own = owner.get("/task/log/").json();
+    let own = own["results"].as_array().unwrap();
+    assert_eq!((own.len(), &own[0]["task"], &own[0]["object_alias"]), (1, &json!(id), &json!("Uno Last")));
+    assert_eq!(world.root.get(&format!("/task/{id}/")).json(), own[0]);
+    assert_eq!(owner.get(&format!("/task/{id}")).json(), own[0]);
+    let others = world.login("u2");
+    assert_eq!(others.get(&format!("/task/{id}/")).detail(404), "Task does not exist");
+    assert_eq!(others.get("/task/log/").json(), json!({"results": []}));
+}
+
+#[test]
+fn the_task_log_outlives_a_restart() {
+    let (mut world, file) = with_file();
+    let before = world.root.get("/task/log/").json();
+    world.usherd.stop();
+    world.usherd.start_again();
+    assert_eq!(world.usherd.api().get("/task/log/").json(), before);
+    std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn there_are_no_asynchronous_tasks() {
+    let usherd = Usherd::start();
+    let api = usherd.api();
+    let id = "1d1u1-6f75849b-1c39-408a-8deb";
+    assert_eq!(api.get("/task/").json(), json!([]));
+    assert_eq!(api.get(&format!("/task/{id}/")).detail(404), "Task does not exist");
+    for (path, marked) in [("status", Some("true")), ("state", Some("true")), ("done", None)] {
+        let answer = api.get(&format!("/task/{id}/{path}/"));
+        assert_eq!(answer.detail(404), "Task does not exist (anymore)");
+        assert_eq!(answer.header("es_task_response"), marked);
+    }
+    assert_eq!(api.put(&format!("/task/{id}/cancel/"), &json!({})).detail(406), "Task cannot be canceled");
+    assert_eq!(api.get("/task/xyz/").detail(403), "Permission denied");
+    assert_eq!(usherd.anonymous().get("/task/log/").status, 403);
+}
+
+#[test]
+fn health_and_metrics_tell_the_truth() {
+    let usherd = Usherd::start();
+    let root = usherd.anonymous().root();
+    assert_eq!(root.get("/health/live").status, 200);
+    assert_eq!(root.get("/health/ready/").status, 200);
+    usherd.anonymous().get("/accounts/user/");
+    usherd.anonymous().with_header("ES-API-KEY", "wrong").get("/accounts/user/");
+    let metrics = root.get("/metrics");
+    assert!(metrics.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    let text = metrics.text();
+    for line in [
+        "usher_users 1",
+        "usher_datacenters 2",
+        "usher_groups 1",
+        "usher_directory_in_sync 1",
+        "usher_http_responses_total{class=\"4xx\"} 2",
+        "usher_wrong_credentials_total 1",
+        "usher_audit_failures_total 0",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+    usherd.signal_slapd(nix::sys::signal::Signal::SIGSTOP);
+    assert_eq!(root.get("/health/live").status, 200);
+    usherd.signal_slapd(nix::sys::signal::Signal::SIGCONT);
+    eventually_true(Duration::from_secs(20), "ready again", || root.get("/health/ready").status == 200);
+}
+
+#[test]
+fn without_the_directory_reads_go_on_and_writes_say_so() {
+    let usherd = Usherd::start();
+    usherd.signal_slapd(nix::sys::signal::Signal::SIGSTOP);
+    assert_eq!(usherd.api().get("/accounts/user/").result(200), json!(["admin"]));
+    let answer = usherd.api().put("/accounts/user/admin/", &json!({"first_name": "X"}));
+    assert!(answer.detail(503).starts_with("The directory is unavailable."));
+    let login = json!({"username": "admin", "password": "x"});
+    let known = usherd.anonymous().post("/accounts/login/", &login);
+    assert!(known.detail(503).starts_with("The directory is unavailable."));
+    usherd.signal_slapd(nix::sys::signal::Signal::SIGCONT);
+    eventually_true(Duration::from_secs(20), "writes work again", || {
+        usherd.api().put("/accounts/user/admin/", &json!({"first_name": "Y"})).status == 200
+    });
+}
