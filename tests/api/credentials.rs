@@ -102,7 +102,7 @@ fn wrong_logins_tell_nothing_about_names() {
         (&longer, "wrong"),
     ] {
         let answer = login(&anonymous, name, password);
-        assert_eq!((answer.status, &answer.body), (400, &expected.body), "{:.40} {:.40}", name, password);
+        assert_eq!((answer.status, &answer.body), (400, &expected.body), "{name:.40} {password:.40}");
     }
     let required = json!(["This field is required."]);
     assert_eq!(login(&anonymous, "admin", "").json(), json!({"detail": {"password": required}}));
