@@ -8,6 +8,8 @@ mod fake;
 #[cfg(test)]
 mod helper;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod options;
 #[cfg(test)]
 mod server;

@@ -56,7 +56,7 @@ pub(crate) struct Sshd {
     child: Child,
     port: u16,
     temp: TempDir,
-    command: CommandDirectory,
+    _command: CommandDirectory,
 }
 
 impl Sshd {
@@ -96,7 +96,7 @@ impl Sshd {
                 up || child.try_wait().unwrap().is_some()
             });
             if up && child.try_wait().unwrap().is_none() {
-                return Self { child, port, temp, command };
+                return Self { child, port, temp, _command: command };
             }
             let _ = child.kill();
             let _ = child.wait();
@@ -112,11 +112,6 @@ impl Sshd {
     /// A place for the test's own files.
     pub(crate) fn scratch(&self) -> &Path {
         self.temp.path()
-    }
-
-    /// The helper's binary as sshd runs it.
-    pub(crate) fn helper(&self) -> PathBuf {
-        self.command.helper()
     }
 
     /// What sshd and its children wrote.
