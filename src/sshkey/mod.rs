@@ -12,7 +12,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use key::{KeyType, ParseError, PublicKey};
+pub(crate) use key::{KeyType, PublicKey};
 pub(crate) use line::authorized_line;
-pub(crate) use options::{Options, OptionsError};
-pub(crate) use policy::{Policy, PolicyViolation};
+pub(crate) use options::Options;
+pub(crate) use policy::Policy;

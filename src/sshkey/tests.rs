@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::key::ParseError;
 use super::*;
 
 /// A directory of its own for each test, removed at the end.
