@@ -19,8 +19,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::lookup::{Fingerprint, MAX_ANSWER, Question, Received};
+use crate::lookup::{Fingerprint, MAX_ANSWER, MAX_USER, Question, Received};
 use crate::name::UserName;
+
+// Every name of a user fits into a question.
+const _: () = assert!(UserName::MAX == MAX_USER);
 
 const USAGE: &str = "usage: usher-authorized-keys [--socket PATH] [--deadline MS] [--] USER [FINGERPRINT]";
 const HELP: &str = "
@@ -123,7 +126,10 @@ fn parse_arguments(arguments: Vec<OsString>) -> Option<Action> {
         return None;
     }
     Some(match user.to_str().map(UserName::parse) {
-        Some(Ok(user)) => Action::Ask { socket, deadline, question: Question { user, fingerprint } },
+        Some(Ok(user)) => {
+            let user = user.as_str().to_owned();
+            Action::Ask { socket, deadline, question: Question { user, fingerprint } }
+        }
         Some(Err(_)) | None => Action::Nobody,
     })
 }
@@ -392,7 +398,7 @@ mod tests {
 
     fn asked(socket: &str, milliseconds: u64, user: &str, fingerprint: Option<&str>) -> Option<Action> {
         let fingerprint = fingerprint.map(|text| Fingerprint::parse(text).unwrap());
-        let question = Question { user: UserName::parse(user).unwrap(), fingerprint };
+        let question = Question { user: user.to_owned(), fingerprint };
         Some(Action::Ask { socket: socket.into(), deadline: Duration::from_millis(milliseconds), question })
     }
 

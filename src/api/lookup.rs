@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::accounts::{Timestamp, User};
 use crate::directory::Directory;
 use crate::lookup::{Answer, Fingerprint, MAX_QUESTION, Question};
+use crate::name::UserName;
 use crate::sshkey::{self, Policy, PublicKey};
 
 /// Most connections at a time; further ones wait in the backlog.
@@ -112,9 +113,11 @@ async fn read_question(stream: &mut UnixStream) -> io::Result<Option<Question>> 
 }
 
 /// What the replica knows now. A user that is not there has no keys: the daemon serves only once the replica is filled.
+/// What is no user's name is no question that can be answered.
 fn answer(directory: &Directory, policy: &Policy, question: &Question, now: Timestamp) -> Answer {
+    let Ok(user) = UserName::parse(&question.user) else { return Answer::Unknown };
     let view = directory.read();
-    let lines = view.user(&question.user).map(|user| lines(user, policy, question.fingerprint.as_ref(), now));
+    let lines = view.user(&user).map(|user| lines(user, policy, question.fingerprint.as_ref(), now));
     Answer::Keys(lines.unwrap_or_default())
 }
 
