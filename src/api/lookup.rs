@@ -79,6 +79,8 @@ async fn converse(mut stream: UnixStream, directory: &Directory, policy: &Policy
         Err(error) => return tracing::debug!(%error, "a lookup from an unknown peer"),
     };
     let Some(_turn) = Turn::take(peers, uid) else {
+        // A few bytes into an empty buffer; if they don't fit, the close says the same.
+        let _ = stream.try_write(&Answer::Unknown.encode());
         return tracing::warn!(uid, pid, "too many lookups at once from one local user");
     };
     let question = match timeout(PATIENCE, read_question(&mut stream)).await {

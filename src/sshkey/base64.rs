@@ -16,13 +16,10 @@ const DIGITS: [u8; 256] = {
 /// The bytes that `text` stands for; none if it is not padded, holds anything else or has bits set that do not count.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
-    if text.is_empty() || text.len() % 4 != 0 {
+    if text.is_empty() || !text.len().is_multiple_of(4) {
         return None;
     }
-    let digits = match text {
-        [body @ .., b'=', b'='] | [body @ .., b'='] => body,
-        body => body,
-    };
+    let digits = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let mut held = 0_u32;
     let mut bits = 0_u32;
@@ -45,7 +42,7 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
 /// Encodes `bytes`, with padding.
 pub(super) fn encode(bytes: &[u8]) -> String {
     let mut out = encode_unpadded(bytes);
-    while out.len() % 4 != 0 {
+    while !out.len().is_multiple_of(4) {
         out.push('=');
     }
     out
