@@ -6,7 +6,7 @@
 //!
 //! `dn`, `filter`, `schema`, `code`: names, filters and result codes, each at one place. `raw`, `decode`, `keys`: entries
 //! into the domain's types. `connection`: the client side. `replica`: the consumer and its tables. `writes`: the domain's
-//! changes into LDAP operations.
+//! changes into LDAP operations. `managed`: the private slapd of `usherd dev`.
 
 mod code;
 mod connection;
@@ -14,6 +14,7 @@ mod decode;
 mod dn;
 mod filter;
 mod keys;
+pub(crate) mod managed;
 mod raw;
 mod replica;
 mod schema;
