@@ -1,19 +1,24 @@
 //! usherd's main: which subcommand, and the start order of the daemon.
 //!
-//! `serve` puts the daemon together and runs it to its end; `socket` and `notify` are its small surroundings. The other
-//! subcommands are `admin`'s.
+//! `serve` puts the daemon together and runs it to its end; `dev` gives it a directory of its own first, with `admin_env`.
+//! `socket` and `notify` are small surroundings. The other subcommands are `admin`'s.
 
+mod admin_env;
+mod dev;
 mod notify;
 mod serve;
 mod socket;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::admin;
 use crate::config::Config;
+use crate::directory::managed::{BECOME_SLAPD, become_slapd};
 use crate::telemetry;
 
 /// An identity and SSH key directory: the Danube Cloud accounts API and sshd's keys over LDAP.
@@ -28,6 +33,8 @@ struct Cli {
 enum Command {
     /// Run the daemon on a directory that exists.
     Serve(ConfigArgs),
+    /// Run a private directory server, made on the first start, and the daemon on it.
+    Dev(dev::DevArgs),
     /// Load the configuration, say what is wrong with it, and end.
     CheckConfig(ConfigArgs),
     /// Print the LDAP schema.
@@ -52,10 +59,13 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> Result<Config, String> {
-        // A variable that is not UTF-8 can't be one of ours.
-        let environment = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
-        Config::load(&self.config, environment, &self.sets)
+        Config::load(&self.config, environment(), &self.sets)
     }
+}
+
+/// The environment. A variable that is not UTF-8 can't be one of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)))
 }
 
 /// The exit code of a command line or a configuration that is wrong (sysexits' EX_CONFIG).
@@ -63,7 +73,13 @@ const BAD_CONFIG: u8 = 78;
 
 /// usherd.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let [_, first, rest @ ..] = args.as_slice()
+        && first == BECOME_SLAPD
+    {
+        return become_slapd(rest);
+    }
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             // help and version are among the errors, and go to stdout
@@ -75,9 +91,13 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => {
             telemetry::start();
             match args.load() {
-                Ok(config) => end(serve::run(config)),
+                Ok(config) => end(run(serve::run(config))),
                 Err(error) => bad_config(&error),
             }
+        }
+        Command::Dev(args) => {
+            telemetry::start();
+            end(run(dev::run(args)))
         }
         Command::CheckConfig(args) => match args.load().and_then(|config| serve::Parts::check(&config)) {
             Ok(()) => admin::say(&format!("{}: fine", args.config.display())),
@@ -86,6 +106,15 @@ pub fn main() -> ExitCode {
         Command::Schema { args } => admin::schema::run(&args),
         Command::Version => admin::say(concat!("usherd ", env!("CARGO_PKG_VERSION"))),
     }
+}
+
+/// Runs the daemon to its end on a runtime of its own.
+fn run(daemon: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let result = runtime.block_on(daemon);
+    // Tasks that wait for a directory that does not answer are not waited for.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
 }
 
 fn end(result: Result<(), String>) -> ExitCode {

@@ -14,6 +14,7 @@ use crate::admin;
 use crate::api::{self, App};
 use crate::audit::Audit;
 use crate::config::Config;
+use crate::directory::managed::bootstrap::Bootstrap;
 use crate::directory::{Directory, OpenError};
 use crate::sshkey::{KeyType, Policy};
 
@@ -24,9 +25,9 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// What the configuration stands for, checked.
 pub(crate) struct Parts {
-    ring: Arc<KeyRing>,
+    pub(crate) ring: Arc<KeyRing>,
     policy: Arc<Policy>,
-    cost: Cost,
+    pub(crate) cost: Cost,
 }
 
 impl Parts {
@@ -35,7 +36,7 @@ impl Parts {
         Self::new(config).map(|_| ())
     }
 
-    fn new(config: &Config) -> Result<Self, String> {
+    pub(crate) fn new(config: &Config) -> Result<Self, String> {
         let passwords = &config.passwords;
         let cost = Cost { memory: passwords.memory_kib, passes: passwords.passes, lanes: passwords.lanes };
         cost.check().map_err(|e| format!("passwords: {e}"))?;
@@ -52,24 +53,28 @@ impl Parts {
 ///
 /// # Errors
 /// A text for the operator: the daemon could not start.
-pub(crate) fn run(config: Config) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| e.to_string())?;
-    let result = runtime.block_on(serve(config));
-    // Tasks that wait for a directory that does not answer are not waited for.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    result
-}
-
-/// The start order: check, bind, open the directory, serve, say so, wait for the end, drain.
-async fn serve(config: Config) -> Result<(), String> {
+pub(crate) async fn run(config: Config) -> Result<(), String> {
     let parts = Parts::new(&config)?;
     let mut end = End::new()?;
-    let audit = Audit::open(config.audit.file.as_deref()).map_err(|e| format!("audit.file: {e}"))?;
     let http =
         TcpListener::bind(config.http.listen).await.map_err(|e| format!("http.listen {}: {e}", config.http.listen))?;
+    serve(config, parts, http, &mut end).await
+}
+
+/// The start order: bind, open the directory, serve, say so, wait for the end, drain.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: &mut End) -> Result<(), String> {
+    let audit = Audit::open(config.audit.file.as_deref()).map_err(|e| format!("audit.file: {e}"))?;
     let address = http.local_addr().map_err(|e| format!("http.listen: {e}"))?;
     let keys = socket::bind(&config.lookup.socket)?;
-    let Some(directory) = open(&config, &parts, &mut end).await? else { return Ok(()) };
+    let Some(directory) = open(&config, &parts, end).await? else { return Ok(()) };
+    // A decoy that is cheaper than real passwords tells who exists; logins work all the same.
+    let bootstrap = Bootstrap::new(&config.directory, parts.ring.clone(), parts.cost)?;
+    if let Err(error) = bootstrap.renew_decoy().await {
+        warn!(%error, "the decoy entry could not be checked");
+    }
 
     let config = Arc::new(config);
     let app = Arc::new(App::new(directory.clone(), config.clone(), parts.ring, audit));
@@ -119,18 +124,18 @@ async fn open(config: &Config, parts: &Parts, end: &mut End) -> Result<Option<Di
 }
 
 /// The signals that end the daemon.
-struct End {
+pub(crate) struct End {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl End {
-    fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let listen = |kind| signal(kind).map_err(|e| format!("signals: {e}"));
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
-    async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -10,26 +10,51 @@ mod home;
 mod process;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::Uid;
 
 use crate::accounts::password::Cost;
 use crate::accounts::secrets::Secret;
 
-pub(crate) use conf::{SCHEMA, check_base};
+pub(crate) use conf::check_base;
 pub(crate) use home::Home;
 pub(crate) use process::{BECOME_SLAPD, become_slapd};
 
-/// A running managed slapd.
+/// Where the managed slapd listens, on this host.
 #[derive(Debug)]
-pub(crate) struct Managed {
-    slapd: process::Slapd,
+pub(crate) struct Sockets {
     /// The listener that only usherd reaches.
     pub(crate) private_url: String,
-    /// The listener for everybody else on this host.
+    /// The listener for everybody else.
     pub(crate) local_url: String,
+    private: PathBuf,
+    /// Both as slapd binds them.
+    private_bound: String,
+    local_bound: String,
 }
+
+impl Sockets {
+    /// Chooses the places and makes their directories.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(crate) fn place(home: &Home) -> Result<Self, String> {
+        let (private, private_bound) = home.ldap_socket("private", 0o700)?;
+        let (local, local_bound) = home.ldap_socket("ldap", 0o711)?;
+        Ok(Self {
+            private_url: ldapi_url(&private)?,
+            local_url: ldapi_url(&local)?,
+            private,
+            private_bound: ldapi_url(&private_bound)?,
+            local_bound: ldapi_url(&local_bound)?,
+        })
+    }
+}
+
+/// A running managed slapd; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Managed(process::Slapd);
 
 impl Managed {
     /// Writes the configuration into `home` and starts slapd. Blocks until it answers.
@@ -38,6 +63,7 @@ impl Managed {
     /// A text for the operator.
     pub(crate) fn start(
         home: &Home,
+        sockets: &Sockets,
         base: &str,
         manager: &Secret,
         cost: Cost,
@@ -46,10 +72,7 @@ impl Managed {
         check_base(base)?;
         let program = process::find()?;
         let installed = conf::Installed::find()?;
-        let (private, private_bound) = home.ldap_socket("private", 0o700)?;
-        let (local, local_bound) = home.ldap_socket("ldap", 0o711)?;
-        let private_bound = ldapi_url(&private_bound)?;
-        let mut urls = format!("{private_bound} {}", ldapi_url(&local_bound)?);
+        let mut urls = format!("{} {}", sockets.private_bound, sockets.local_bound);
         if let Some(address) = tcp {
             urls.push_str(&format!(" ldap://{address}"));
         }
@@ -58,28 +81,28 @@ impl Managed {
         let settings = conf::Settings {
             installed: &installed,
             base,
-            private_url: &private_bound,
+            private_url: &sockets.private_bound,
             uid: Uid::effective().as_raw(),
             manager_hash: &manager_hash,
             cost,
         };
-        for (name, text) in SCHEMA {
+        for (name, text) in conf::SCHEMA {
             home.write(&format!("schema/{name}"), text, 0o644)?;
         }
         home.write_for_slapd("slapd.conf", &conf::text(&settings))?;
-        let slapd = process::Slapd::start(process::Launch {
+        process::Slapd::start(process::Launch {
             program,
             dir: home.dir().to_owned(),
             account: home.account(),
             urls,
-            socket: private.clone(),
-        })?;
-        Ok(Self { slapd, private_url: ldapi_url(&private)?, local_url: ldapi_url(&local)? })
+            socket: sockets.private.clone(),
+        })
+        .map(Self)
     }
 
     /// Ends slapd. Blocks.
     pub(crate) fn stop(self) {
-        self.slapd.stop();
+        self.0.stop();
     }
 }
 

@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Gid, Pid, Uid, getppid, setgid, setgroups, setuid};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::home::Account;
 
@@ -37,6 +38,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A slapd that ran this long was healthy: the next restart is quick again.
 const HEALTHY: Duration = Duration::from_secs(30);
+/// How many lines of what is said are kept.
+const SAID: usize = 4;
+/// How long slapd may take to say why it does not start.
+const DIAGNOSIS_LIMIT: Duration = Duration::from_secs(3);
 
 /// What is started, and how.
 #[derive(Debug)]
@@ -74,7 +79,7 @@ struct State {
     stopping: bool,
     /// How often slapd has ended.
     ends: usize,
-    /// The last lines that it said.
+    /// The first lines that it said.
     said: Vec<String>,
 }
 
@@ -121,13 +126,13 @@ impl Slapd {
         let mut slapd = Self { shared, keeper: Some(keeper) };
         let start = Instant::now();
         while !answers(&socket) {
-            let (ends, said) = {
-                let state = slapd.shared.state();
-                (state.ends, state.said.join(" | "))
-            };
-            if ends > 0 || start.elapsed() > START_LIMIT {
+            if slapd.shared.state().ends > 0 || start.elapsed() > START_LIMIT {
                 slapd.end();
-                return Err(format!("slapd does not start: {said}{}", app_armor_hint()));
+                let mut said = std::mem::take(&mut slapd.shared.state().said);
+                if said.is_empty() {
+                    said = diagnose(&slapd.shared.launch);
+                }
+                return Err(format!("slapd does not start: {}{}", said.join("; "), app_armor_hint()));
             }
             thread::sleep(Duration::from_millis(2));
         }
@@ -206,7 +211,7 @@ fn run_once(shared: &Shared) -> Result<ExitStatus, String> {
         if state.stopping {
             return Err("stopping".to_owned());
         }
-        let child = spawn(&shared.launch).map_err(|e| e.to_string())?;
+        let child = spawn(&shared.launch, "0").map_err(|e| e.to_string())?;
         state.pid = i32::try_from(child.id()).ok().map(Pid::from_raw);
         child
     };
@@ -224,7 +229,7 @@ fn run_once(shared: &Shared) -> Result<ExitStatus, String> {
     child.wait().map_err(|e| e.to_string())
 }
 
-fn spawn(launch: &Launch) -> std::io::Result<Child> {
+fn spawn(launch: &Launch, level: &str) -> std::io::Result<Child> {
     let none = OsString::from("-");
     let (uid, gid) = match launch.account {
         Some(account) => (account.uid.to_string().into(), account.gid.to_string().into()),
@@ -234,8 +239,8 @@ fn spawn(launch: &Launch) -> std::io::Result<Child> {
         .arg(BECOME_SLAPD)
         .args([OsString::from(std::process::id().to_string()), uid, gid])
         .arg(&launch.program)
-        // foreground; "none" are the messages that are said at every level
-        .args(["-d", "none", "-f", "slapd.conf", "-h", &launch.urls])
+        // any level keeps it in the foreground: "0" is silent, "none" says what is said at every level
+        .args(["-d", level, "-f", "slapd.conf", "-h", &launch.urls])
         .current_dir(&launch.dir)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -249,27 +254,42 @@ fn spawn(launch: &Launch) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// Passes what slapd says on to the log until it closes its standard error.
+/// Passes what the child says on to the log until it closes its standard error: a fault of [`become_slapd`], or of a
+/// library. slapd itself is silent, since its words come with every operation and a full pipe would stop it.
 fn listen(shared: &Shared, pipe: ChildStderr) {
     for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line);
         let text = message(&line);
-        let routine = text.is_empty()
-            || ["@(#)", "slapd starting", "slapd stopped", "slapd shutdown", "daemon: shutdown"].iter().any(|p| text.starts_with(p))
-            || text.contains("Debian OpenLDAP Maintainers")
-            // the first start's entries come before the policy that is one of them
-            || text.starts_with("ppolicy_get: policy subentry");
-        if routine {
-            debug!(slapd = text);
-            continue;
-        }
         warn!(slapd = text);
         let mut state = shared.state();
-        if state.said.len() == 4 {
-            state.said.remove(0);
+        if state.said.len() < SAID {
+            state.said.push(text.to_owned());
         }
-        state.said.push(text.to_owned());
     }
+}
+
+/// Why slapd does not start: starts it once more and lets it speak.
+fn diagnose(launch: &Launch) -> Vec<String> {
+    let Ok(mut child) = spawn(launch, "none") else { return Vec::new() };
+    let (sender, lines) = mpsc::channel();
+    if let Some(pipe) = child.stderr.take() {
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+                let _ = sender.send(message(&String::from_utf8_lossy(&line)).to_owned());
+            }
+        });
+    }
+    let start = Instant::now();
+    let mut said = Vec::new();
+    while let Ok(line) = lines.recv_timeout(DIAGNOSIS_LIMIT.saturating_sub(start.elapsed())) {
+        let routine = ["@(#)", "slapd starting", "slapd stopped", "slapd shutdown"].iter().any(|p| line.starts_with(p));
+        if !routine && !line.is_empty() && !line.contains("Maintainers <") && said.len() < SAID {
+            said.push(line);
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    said
 }
 
 /// The line without slapd's time stamp and thread number (`6b05bea2.0428afd3 0x7fed3eb3c200 `).

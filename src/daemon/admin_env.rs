@@ -1,0 +1,87 @@
+//! DIR/admin.env of `usherd dev`: shell assignments that tell a person and scripts how to get in.
+
+use crate::accounts::secrets::Secret;
+use crate::directory::managed::bootstrap::Credentials;
+
+/// What the file says. The order of its lines is fixed.
+pub(crate) struct AdminEnv<'a> {
+    pub(crate) api_url: &'a str,
+    pub(crate) username: &'a str,
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) ldap_url: &'a str,
+    pub(crate) bind_dn: &'a str,
+    pub(crate) bind_password_file: &'a str,
+    pub(crate) keys_socket: &'a str,
+}
+
+impl AdminEnv<'_> {
+    pub(crate) fn text(&self) -> String {
+        let values = [
+            ("ES_API_URL", self.api_url),
+            ("ES_API_KEY", self.credentials.api_key.reveal()),
+            ("USHER_USERNAME", self.username),
+            ("USHER_PASSWORD", self.credentials.password.reveal()),
+            ("USHER_LDAP_URL", self.ldap_url),
+            ("USHER_BIND_DN", self.bind_dn),
+            ("USHER_BIND_PASSWORD_FILE", self.bind_password_file),
+            ("USHER_KEYS_SOCKET", self.keys_socket),
+        ];
+        values.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect()
+    }
+}
+
+/// The credentials that an earlier start wrote; `None` if they are not all there.
+pub(crate) fn credentials(text: &str) -> Option<Credentials> {
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+        Some(Secret::new(unquote(line))).filter(|secret| !secret.reveal().is_empty())
+    };
+    Some(Credentials { password: value("USHER_PASSWORD")?, api_key: value("ES_API_KEY")? })
+}
+
+/// One word of POSIX shell.
+fn quote(value: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_./:=,@%+-".contains(&b);
+    if !value.is_empty() && value.bytes().all(plain) {
+        return value.to_owned();
+    }
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+/// The inverse of [`quote`], and no more of the shell than that.
+fn unquote(word: &str) -> String {
+    match word.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+        Some(inner) => inner.replace(r"'\''", "'"),
+        None => word.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_back_and_is_one_shell_word() {
+        for value in ["abc", "", "a b", "it's", "$(id)", "''", "dc=example,dc=org", "a\"b`c`"] {
+            assert_eq!(unquote(&quote(value)), value);
+            let echoed = std::process::Command::new("sh")
+                .arg("-c")
+                .arg(format!("X={}; printf %s \"$X\"", quote(value)))
+                .output();
+            assert_eq!(String::from_utf8(echoed.unwrap().stdout).unwrap(), value);
+        }
+        let credentials = Credentials { password: Secret::new("p w".into()), api_key: Secret::new("k".into()) };
+        let env = AdminEnv {
+            api_url: "http://127.0.0.1:8000/api",
+            username: "admin",
+            credentials: &credentials,
+            ldap_url: "ldapi://%2Fx",
+            bind_dn: "cn=admin,dc=example,dc=org",
+            bind_password_file: "/a b/c",
+            keys_socket: "/x",
+        };
+        let read = super::credentials(&env.text()).unwrap();
+        assert_eq!((read.password.reveal(), read.api_key.reveal()), ("p w", "k"));
+        assert!(super::credentials("ES_API_KEY=x\nUSHER_PASSWORD=\n").is_none());
+    }
+}
