@@ -48,8 +48,13 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let (head, mut body) = request.into_parts();
+    let start = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
     let answer = answer(app, peer, &head, &mut body).await;
     app.metrics.response(answer.status());
+    if let Some(start) = start {
+        let (status, micros) = (answer.status().as_u16(), start.elapsed().as_micros());
+        tracing::debug!(method = %head.method, path = head.uri.path(), status, micros, %peer, "answered");
+    }
     // With `Expect` the client waits for leave to send: the answer takes its place.
     if !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
         drain(&mut body).await;
@@ -61,7 +66,7 @@ async fn answer<B>(app: &Arc<App>, peer: IpAddr, head: &hyper::http::request::Pa
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut form = Form { allow: None, indent: 0 };
+    let mut form = Form { allow: None, view: "", indent: 0 };
     let Some(path) = decode(head.uri.path()) else { return form.error(&ApiError::no_resource(), None) };
     let Some((endpoint, args)) = path.strip_prefix("/api/").and_then(find) else {
         return match health::page(app, &head.method, &path) {
@@ -71,7 +76,7 @@ where
             None => form.error(&ApiError::no_resource(), None),
         };
     };
-    form.allow = Some(&endpoint.allow);
+    (form.allow, form.view) = (Some(&endpoint.allow), endpoint.route.view);
     match serve(app, peer, head, body, endpoint, args, &mut form).await {
         Ok(answer) => answer,
         Err((error, who)) => form.error(&error, (!endpoint.open).then_some(&who)),
@@ -283,6 +288,7 @@ fn identify(headers: &mut HeaderMap, who: &Who) {
 #[derive(Clone, Copy)]
 struct Form {
     allow: Option<&'static HeaderValue>,
+    view: &'static str,
     indent: usize,
 }
 
@@ -321,7 +327,7 @@ impl Form {
         }
         if error.status == StatusCode::INTERNAL_SERVER_ERROR {
             let id = hex(&random::<8>());
-            tracing::error!(request_id = %id, "a request failed by our own fault");
+            tracing::error!(request_id = %id, view = self.view, "a request failed by our own fault");
             headers.insert(REQUEST_ID, HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("")));
         }
         answer

@@ -4,10 +4,12 @@
 //! may do nothing. Each is per connection, so that a slow client costs others nothing.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Request;
@@ -15,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -92,17 +95,82 @@ fn builder(idle: Duration) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(64)
-        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-        .keep_alive_interval(idle)
-        .keep_alive_timeout(idle);
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
     builder
 }
 
 /// What a connection has been doing.
 #[derive(Default)]
 struct Activity {
-    started: AtomicU64,
-    ended: AtomicU64,
+    /// Requests whose answer is not made yet.
+    running: AtomicU64,
+    /// Bytes that the client has taken.
+    written: AtomicU64,
+}
+
+/// One running request. Counted by its lifetime, since a client that gives up drops it half way.
+struct Running(Arc<Activity>);
+
+impl Running {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream that counts what is written.
+struct Counted {
+    stream: TcpStream,
+    activity: Arc<Activity>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl Counted {
+    fn count(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = result {
+            self.activity.written.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.count(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.count(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// Serves one connection until it ends, is idle for too long, or everything is to end.
@@ -117,13 +185,12 @@ async fn connection(
     // Answers are written whole: waiting for more to send can only delay them.
     let _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::default());
+    let stream = Counted { stream, activity: Arc::clone(&activity) };
     let service = service_fn(|request: Request<Incoming>| {
         let (app, activity) = (Arc::clone(app), Arc::clone(&activity));
         async move {
-            activity.started.fetch_add(1, Ordering::Relaxed);
-            let answer = handle(&app, peer.ip(), request).await;
-            activity.ended.fetch_add(1, Ordering::Relaxed);
-            Ok::<Answer, Infallible>(answer)
+            let _running = Running::new(&activity);
+            Ok::<Answer, Infallible>(handle(&app, peer.ip(), request).await)
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -139,15 +206,15 @@ async fn connection(
                 return;
             }
             () = &mut tick => {
-                let started = activity.started.load(Ordering::Relaxed);
-                if started == activity.ended.load(Ordering::Relaxed) && started == seen {
-                    if ending || started == 0 {
+                let written = activity.written.load(Ordering::Relaxed);
+                if activity.running.load(Ordering::Relaxed) == 0 && written == seen {
+                    if ending || written == 0 {
                         return;
                     }
                     ending = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                seen = started;
+                seen = written;
                 tick.as_mut().reset(Instant::now() + idle);
             }
             _ = closed.changed(), if !ending => {
@@ -159,7 +226,7 @@ async fn connection(
 }
 
 /// EMFILE, ENFILE, ENOBUFS, ENOMEM.
-fn exhausted(error: &std::io::Error) -> bool {
+fn exhausted(error: &io::Error) -> bool {
     use nix::errno::Errno;
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM))
