@@ -18,6 +18,7 @@ const KEYS: &[&str] = &[
     "http.listen",
     "http.max-body",
     "http.max-connections",
+    "http.idle-seconds",
     "http.trusted-proxies",
     "lookup.socket",
     "secrets.key-file",

@@ -1,6 +1,6 @@
 //! The audit log and the task endpoints that answer from it; metrics and health; secrets stay out of all logs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,15 +8,14 @@ use serde_json::{Value, json};
 use crate::support::{Usherd, eventually_true};
 use crate::world::World;
 
+/// A world whose daemon logs everything, and its audit file.
 fn with_file() -> (World, PathBuf) {
-    let file =
-        std::env::temp_dir().join(format!("usher-audit-{}-{:?}.log", std::process::id(), std::thread::current().id()));
-    let _ = std::fs::remove_file(&file);
-    let usherd = Usherd::builder().env("USHER__AUDIT__FILE", &file).env("RUST_LOG", "trace").start();
-    (World::on(usherd), file)
+    let world = World::on(Usherd::builder().env("USHER_LOG", "trace").start());
+    let file = world.usherd.data_dir().join("audit.jsonl");
+    (world, file)
 }
 
-fn lines(file: &PathBuf) -> Vec<Value> {
+fn lines(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}"))).collect()
 }
@@ -24,12 +23,12 @@ fn lines(file: &PathBuf) -> Vec<Value> {
 #[test]
 fn every_write_has_one_line_under_its_task_id_and_no_secret_is_in_any_log() {
     let (world, file) = with_file();
-    let owner = world.login("u1");
+    let owner = world.login("u2");
     let secret = "N3v3r-1n-a-log";
     let before = lines(&file).len();
     let answer = world.root.put("/accounts/user/U1/", &json!({"password": secret, "is_active": true, "x": secret}));
     let id = answer.json()["task_id"].as_str().unwrap().to_owned();
-    let refused = owner.put("/accounts/user/u2/", &json!({"password": secret}));
+    let refused = owner.put("/accounts/user/u1/", &json!({"password": secret}));
     assert_eq!(refused.status, 403);
     let invalid = world.root.post("/accounts/user/new/", &json!({"email": "a\r\nb", "password": secret}));
     assert_eq!(invalid.status, 400);
@@ -52,7 +51,7 @@ fn every_write_has_one_line_under_its_task_id_and_no_secret_is_in_any_log() {
         short,
         [
             line("Update user", "admin", "u1", "SUCCESS", 200),
-            line("Update user", "u1", "u2", "FAILURE", 403),
+            line("Update user", "u2", "u1", "FAILURE", 403),
             line("Create user", "admin", "new", "FAILURE", 400),
             line("Login", "u1", "u1", "SUCCESS", 200),
             line("Login", "", "", "FAILURE", 400),
@@ -66,7 +65,6 @@ fn every_write_has_one_line_under_its_task_id_and_no_secret_is_in_any_log() {
     for secret in [secret, "pw-u1", &key, &world.usherd.admin.password] {
         assert!(!all.contains(secret), "a log holds {secret:?}");
     }
-    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]
@@ -112,12 +110,11 @@ fn the_task_log_shows_writes_newest_first_to_those_who_may_see_them() {
 
 #[test]
 fn the_task_log_outlives_a_restart() {
-    let (mut world, file) = with_file();
+    let mut world = World::new();
     let before = world.root.get("/task/log/").json();
     world.usherd.stop();
     world.usherd.start_again();
     assert_eq!(world.usherd.api().get("/task/log/").json(), before);
-    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]

@@ -148,10 +148,10 @@ pub(crate) fn exchange(address: &str, bytes: &[u8]) -> io::Result<Response> {
         sent?;
         read?;
     }
-    parse(&answer)
+    parse(&answer, bytes.starts_with(b"HEAD "))
 }
 
-fn parse(answer: &[u8]) -> io::Result<Response> {
+fn parse(answer: &[u8], head_only: bool) -> io::Result<Response> {
     let wrong = |what: &str| {
         io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {:?}", String::from_utf8_lossy(answer)))
     };
@@ -168,6 +168,10 @@ fn parse(answer: &[u8]) -> io::Result<Response> {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let mut response = Response { status, headers, body: answer[end + 4..].to_vec() };
+    // The answer to a HEAD announces a body that it does not have.
+    if response.body.is_empty() && head_only {
+        return Ok(response);
+    }
     if response.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
         response.body = unchunk(&response.body).ok_or_else(|| wrong("broken chunks"))?;
     } else if let Some(length) = response.header("content-length") {
