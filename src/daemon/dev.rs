@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::accounts::secrets::{KeyRing, Secret, hex, new_key, random};
 use crate::config::Config;
 use crate::directory::managed::bootstrap::{ADMIN, Bootstrap, Credentials};
-use crate::directory::managed::{Home, Managed, Sockets, check_base};
+use crate::directory::managed::{Home, Managed, Server, Sockets, check_base};
 
 use super::admin_env::{self, AdminEnv};
 use super::serve::{self, End, Parts};
@@ -52,6 +52,7 @@ pub(crate) struct DevArgs {
 pub(crate) async fn run(args: DevArgs) -> Result<(), String> {
     let mut end = End::new()?;
     let data_dir = args.data_dir.map_or_else(default_data_dir, Ok)?;
+    let server = Server::find()?;
     let home = Home::open(&data_dir)?;
     let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(|| format!("{}: not UTF-8", path.display()));
     let dir = text(home.dir())?;
@@ -79,7 +80,7 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), String> {
     let config = Config::load(&file, super::environment(), &sets)?;
     let parts = Parts::new(&config)?;
 
-    let managed = Managed::start(&home, &sockets, &base, &manager, parts.cost, ldap_listen)?;
+    let managed = Managed::start(server, &home, &sockets, &base, &manager, parts.cost, ldap_listen)?;
     if let Some(address) = ldap_listen {
         info!(%address, "LDAP listens");
     }

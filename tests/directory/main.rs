@@ -1,7 +1,11 @@
 //! The managed slapd, the schema, the replica and writes, against a real `usherd dev`.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod both_ways;
+#[cfg(test)]
+mod managed;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]

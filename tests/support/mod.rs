@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-pub(crate) use daemon::{AdminEnv, Builder, Usherd};
+pub(crate) use daemon::{AdminEnv, Builder, Usherd, alive};
 pub(crate) use http::{Api, Response};
 pub(crate) use ldap::Ldap;
 

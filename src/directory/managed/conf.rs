@@ -136,11 +136,11 @@ moduleload unique
 moduleload ppolicy
 moduleload {argon2} m={memory} t={passes} p={lanes}
 
-loglevel none
+loglevel 0
 sasl-host localhost
 password-hash {{ARGON2}}
 # whoever runs usherd is usherd: no password lies on disk for it
-authz-regexp "gidNumber=[[:digit:]]+\\+uidNumber={uid},cn=peercred,cn=external,cn=auth" "cn=usherd,ou=policies,{base}"
+authz-regexp "^gidNumber=[[:digit:]]+\\+uidNumber={uid},cn=peercred,cn=external,cn=auth$" "cn=usherd,ou=policies,{base}"
 
 access to dn.base="" by * read
 access to dn.base="cn=subschema" by * read
@@ -180,7 +180,7 @@ access to attrs=userPassword
   by anonymous auth
   by * none
 # secrets are usherd's and the manager's
-access to attrs=usherApiKey,usherApiKeyHash,usherCallbackKey
+access to attrs=usherApiKey,usherApiKeyHash,usherCallbackKey,pwdHistory
   by {usherd} manage
   by * none
 access to dn.subtree="ou=people,{base}"

@@ -52,6 +52,23 @@ impl Sockets {
     }
 }
 
+/// The slapd that the host has.
+#[derive(Debug)]
+pub(crate) struct Server {
+    program: PathBuf,
+    installed: conf::Installed,
+}
+
+impl Server {
+    /// Looks for it.
+    ///
+    /// # Errors
+    /// One line that says what to install.
+    pub(crate) fn find() -> Result<Self, String> {
+        Ok(Self { program: process::find()?, installed: conf::Installed::find()? })
+    }
+}
+
 /// A running managed slapd; dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Managed(process::Slapd);
@@ -62,6 +79,7 @@ impl Managed {
     /// # Errors
     /// A text for the operator.
     pub(crate) fn start(
+        server: Server,
         home: &Home,
         sockets: &Sockets,
         base: &str,
@@ -70,8 +88,7 @@ impl Managed {
         tcp: Option<SocketAddr>,
     ) -> Result<Self, String> {
         check_base(base)?;
-        let program = process::find()?;
-        let installed = conf::Installed::find()?;
+        let Server { program, installed } = server;
         let mut urls = format!("{} {}", sockets.private_bound, sockets.local_bound);
         if let Some(address) = tcp {
             urls.push_str(&format!(" ldap://{address}"));
