@@ -104,38 +104,59 @@ impl Directory {
 }
 
 impl Inner {
-    /// The change of the user's own entry: one modify, tried again while the entry is not as we thought.
+    /// The change of the user's own entry: one modify where that can be. What is derived from the entry's present state
+    /// needs an assertion on it, and slapd's `unique` overlay fails every assertion on a value that it guards (its own
+    /// searches carry the request's controls): those values then go first, in a modify of their own.
     async fn change_user(&self, directory: &Directory, user: &User, change: &UserChange) -> Result<(), StoreError> {
+        let derived = change.password_hash.is_some()
+            || change.is_active == Some(true)
+            || change.first_name.is_some()
+            || change.last_name.is_some();
+        if !derived {
+            return self.modify_user(directory, user, change, Part::Whole).await;
+        }
+        let guarded =
+            UserChange { email: change.email.clone(), new_api_key: change.new_api_key, ..UserChange::default() };
+        self.modify_user(directory, user, &guarded, Part::Guarded).await?;
+        let rest = UserChange { email: None, new_api_key: false, ..change.clone() };
+        self.modify_user(directory, user, &rest, Part::Derived).await
+    }
+
+    /// One modify, tried again while the entry is not as we thought.
+    async fn modify_user(
+        &self,
+        directory: &Directory,
+        user: &User,
+        change: &UserChange,
+        part: Part,
+    ) -> Result<(), StoreError> {
         let dn = self.decoder.tree.user(&user.name);
         for _ in 0..ROUNDS {
             let Some((now, facts, csn)) = directory.read().user_state(user.id) else {
                 return Err(StoreError::NotFound);
             };
             let mut changes = self.field_changes(&now, facts, change);
-            if changes.is_empty() {
+            let unnumbered = now.number == 0 && part != Part::Derived;
+            if changes.is_empty() && !(unnumbered && part == Part::Guarded) {
                 return Ok(());
             }
             if !facts.is_account {
                 changes.push(Change::Add("objectClass", vec![bytes("usherAccount")]));
             }
-            if now.number == 0 {
+            // Added, not set: of two daemons that number an entry at the same time one is told so.
+            if unnumbered {
                 let number = self.client.increment(&self.decoder.tree.state(), schema::NEXT_USER).await?;
-                changes.push(Change::set(schema::NUMBER, Some(&number.to_string())));
+                changes.push(Change::Add(schema::NUMBER, vec![number.to_string().into_bytes()]));
             }
-            // What is derived from the entry's present state holds for that state only.
-            let depends = change.password_hash.is_some()
-                || change.is_active == Some(true)
-                || change.first_name.is_some()
-                || change.last_name.is_some()
-                || now.number == 0;
             let version = Filter::Equal(schema::ENTRY_CSN, &csn);
-            let assertion = (depends && !csn.is_empty()).then_some(&version);
+            let assertion = (part == Part::Derived && !csn.is_empty()).then_some(&version);
             match self.client.modify(&dn, &changes, assertion).await {
                 Ok(raw) => return self.take_in(&dn, raw).await,
                 Err(OpError::AssertionFailed | OpError::ValueState) => self.reread(&dn).await?,
                 Err(OpError::Constraint(text)) if change.password_hash.is_some() => {
                     return Err(StoreError::PasswordRefused(text));
                 }
+                Err(OpError::Constraint(_)) if unnumbered => self.reread(&dn).await?,
                 Err(error) => return Err(unique(error, UniqueField::Identity)),
             }
         }
@@ -214,6 +235,17 @@ impl Inner {
     fn new_callback_key(&self) -> Vec<u8> {
         bytes(self.ring.seal(KeyKind::Callback, &new_key()).as_stored())
     }
+}
+
+/// Which part of a change a modify is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// All of it, and the number of an entry that has none: nothing depends on the entry's present state.
+    Whole,
+    /// What `unique` guards, the number with it, before the part that depends on the entry's present state.
+    Guarded,
+    /// That part, under an assertion.
+    Derived,
 }
 
 /// `cn`, which the class demands: the full name, or the user's name where there is none.
