@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::server::{ACCOUNT, ClientKey, Sshd, possible};
@@ -102,7 +103,10 @@ fn every_way_to_disable_an_account_in_the_directory_takes_its_keys_away() {
     let key = generate(temp.path(), "k");
     add_key(&usherd, "bob", "k", json!({}), &key);
     let line = format!("{}\n", key.public);
-    for attribute in ["usherActive: FALSE", "pwdAccountLockedTime: 000001010000Z", "pwdEndTime: 20200101000000Z"] {
+    modify(&usherd, "bob", "add: objectClass\nobjectClass: shadowAccount");
+    for attribute in
+        ["usherActive: FALSE", "pwdAccountLockedTime: 000001010000Z", "pwdEndTime: 20200101000000Z", "shadowExpire: 1"]
+    {
         let name = attribute.split_once(':').unwrap().0;
         assert_eq!(printed(&usherd, "bob", None), line);
         modify(&usherd, "bob", &format!("replace: {name}\n{attribute}"));
@@ -112,7 +116,14 @@ fn every_way_to_disable_an_account_in_the_directory_takes_its_keys_away() {
         eventually_true(SOON, "the keys are back", || printed(&usherd, "bob", None) == line);
     }
     // Wrong passwords concern passwords.
-    modify(&usherd, "bob", "replace: pwdAccountLockedTime\npwdAccountLockedTime: 20200101000000Z");
+    modify(
+        &usherd,
+        "bob",
+        "replace: pwdAccountLockedTime\npwdAccountLockedTime: 20200101000000Z\n-\nreplace: sn\nsn: Seen",
+    );
+    eventually_true(SOON, "the change shows", || {
+        usherd.api().get("/accounts/user/bob/").result(200)["last_name"] == "Seen"
+    });
     assert_eq!(printed(&usherd, "bob", None), line);
 }
 
@@ -145,7 +156,8 @@ fn a_key_expires_for_the_helper_and_for_sshd() {
     let usherd = usherd_with(ACCOUNT);
     let sshd = Sshd::with_fingerprints(&usherd.admin.keys_socket);
     let (brief, long) = (generate(sshd.scratch(), "brief"), generate(sshd.scratch(), "long"));
-    let end = std::time::SystemTime::now() + Duration::from_secs(5);
+    // Long enough for the login in between on a busy machine.
+    let end = std::time::SystemTime::now() + Duration::from_secs(8);
     let seconds = end.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let date = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ", "-d", &format!("@{seconds}")]).output().unwrap();
     let date = String::from_utf8(date.stdout).unwrap().trim().to_owned();
@@ -224,8 +236,14 @@ fn values_that_are_no_keys_spoil_nobodys_answer() {
         let line = super::support::ldap::ldif_line("sshPublicKey", &value);
         modify(&usherd, "eve", &format!("add: sshPublicKey\n{line}"));
     }
+    // The last change; when it shows, the others were there before it.
+    let last = generate(temp.path(), "a-last");
+    modify(&usherd, "eve", &format!("add: sshPublicKey\nsshPublicKey: {}", last.public));
+    eventually_true(SOON, "the last key", || printed(&usherd, "eve", None).contains(&last.public));
+    assert_eq!(printed(&usherd, "eve", None), format!("{}\n{}\n", last.public, hers.public));
     assert_eq!(printed(&usherd, "bob", None), format!("{}\n", mine.public));
-    assert_eq!(printed(&usherd, "eve", None), format!("{}\n", hers.public));
+    let titles = usherd.api().get("/accounts/user/eve/sshkey/").result(200);
+    assert_eq!(titles, json!(["a-last", "k"]));
 }
 
 #[test]
@@ -238,6 +256,14 @@ fn names_of_every_kind_are_answered_and_find_only_themselves() {
         assert_eq!(printed(&usherd, name, None), "", "{name:?}");
     }
     assert_eq!(printed(&usherd, "BOB", None), format!("{}\n", key.public));
+}
+
+/// A signal is under way for a while, and threads stop one by one.
+fn is_stopped(process: Pid) -> bool {
+    fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+    })
 }
 
 #[test]
@@ -254,11 +280,13 @@ fn a_daemon_that_is_stopped_or_gone_is_no_answer_and_a_frozen_directory_does_not
         (output.status.code(), output.stdout.len(), start.elapsed())
     };
     usherd.signal_slapd(Signal::SIGSTOP);
+    eventually_true(SOON, "every thread has stopped", || is_stopped(usherd.slapd_pid().unwrap()));
     let frozen_directory = ask(&usherd, "2000");
     usherd.signal_slapd(Signal::SIGCONT);
     assert_eq!((frozen_directory.0, frozen_directory.1), (Some(0), key.public.len() + 1));
 
     usherd.signal(Signal::SIGSTOP);
+    eventually_true(SOON, "every thread has stopped", || is_stopped(usherd.pid()));
     let answers: Vec<_> = (0..10).map(|_| ask(&usherd, "100")).collect();
     usherd.signal(Signal::SIGCONT);
     for (status, printed, elapsed) in answers {
