@@ -105,6 +105,7 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), String> {
     }
     .await;
     managed.stop();
+    home.tidy();
     result
 }
 

@@ -11,6 +11,8 @@ mod outage;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod serve;
+#[cfg(test)]
 mod steady_state;
 #[cfg(test)]
 #[path = "../support/mod.rs"]

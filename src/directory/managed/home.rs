@@ -98,11 +98,27 @@ impl Home {
 
     /// A directory for this DIR's sockets that everybody reaches: below `/run/usher` for root, `/tmp/usher-UID` for others.
     fn runtime_dir(&self) -> Result<PathBuf, String> {
+        let dir = self.runtime_path();
+        if let Some(base) = dir.parent() {
+            folder(base, None, 0o755)?;
+        }
+        folder(&dir, None, 0o755)
+    }
+
+    fn runtime_path(&self) -> PathBuf {
         let uid = Uid::effective();
         let base = if uid.is_root() { "/run/usher".to_owned() } else { format!("/tmp/usher-{uid}") };
-        let base = folder(Path::new(&base), None, 0o755)?;
         let name = hex(&Sha256::digest(self.dir.as_os_str().as_bytes())[..8]);
-        folder(&base.join(format!("dev-{name}")), None, 0o755)
+        Path::new(&base).join(format!("dev-{name}"))
+    }
+
+    /// Removes the runtime directory, if there is one and its sockets are gone.
+    pub(crate) fn tidy(&self) {
+        let dir = self.runtime_path();
+        for dir in [dir.join("private"), dir.join("ldap"), dir] {
+            // not there, or still in use: both are fine
+            let _ = fs::remove_dir(dir);
+        }
     }
 
     /// Writes a file of DIR whole: a reader, or a start after a crash, sees the old text or the new one.
