@@ -200,6 +200,14 @@ fn usherd_may_do_everything_and_sets_a_lock_in_the_modify_that_replaces_the_pass
     let output = world.as_usherd("ldapmodify", &[], &ldif);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(world.bind(world.local_url(), "ann", "new"), 49);
+    // Where the lock is there already, ppolicy deletes it after a mere replace: the modify has to delete and add it.
+    let ldif = format!(
+        "dn: {dn}\nchangetype: modify\nreplace: userPassword\nuserPassword: new\n-\n\
+         delete: pwdAccountLockedTime\n-\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n"
+    );
+    let output = world.as_usherd("ldapmodify", &[], &ldif);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(world.bind(world.local_url(), "ann", "new"), 49);
     world.usherd.ldap().modify(&format!("dn: {dn}\nchangetype: modify\ndelete: pwdAccountLockedTime\n"));
     assert_eq!(world.bind(world.local_url(), "ann", "new"), 0);
 }
