@@ -58,11 +58,16 @@ impl Directory {
         let dn = inner.decoder.tree.user(&user.name);
         // The values of the key to be removed as they are stored, once it turned out that they are not as we spell them.
         let mut stored: Option<RawEntry> = None;
+        // What was decided holds for the rest of a key whose first value is gone: it goes by another title then.
+        let mut begun: Option<KeyChange<'a>> = None;
         for _ in 0..ROUNDS {
             let Some((current, facts, csn)) = self.read().user_state(user.id) else {
                 return Err(StoreError::NotFound);
             };
-            let decision = decide(&current.ssh_keys)?;
+            let decision = match begun.take() {
+                Some(decision) => decision,
+                None => decide(&current.ssh_keys)?,
+            };
             let mut changes = match (&decision, &stored) {
                 (KeyChange::Add(key), _) => vec![
                     Change::Add(schema::SSH_PUBLIC_KEY, vec![key.public.line().into_bytes()]),
@@ -90,6 +95,7 @@ impl Directory {
                     }
                     // the key stood in more than one value: on to the others
                     stored = inner.client.read(&dn, schema::REPLICATED).await?;
+                    begun = Some(decision);
                 }
                 Err(OpError::AssertionFailed) => inner.reread(&dn).await?,
                 Err(OpError::ValueState) => {

@@ -196,9 +196,11 @@ impl Inner {
             Some(false) => changes.push(Change::set(schema::ACTIVE, Some("FALSE"))),
             None => {}
         }
-        // ppolicy takes an administrator's lock away with the old password; it is set again in the same modify
+        // ppolicy deletes an administrator's lock with the old password, unless the same modify deletes it: so it is
+        // deleted and added again (one replace would be followed by ppolicy's own delete)
         if change.password_hash.is_some() && facts.locked_time && change.is_active != Some(true) {
-            changes.push(Change::set(schema::LOCKED_TIME, Some(schema::LOCKED_FOR_GOOD)));
+            changes.push(Change::Delete(schema::LOCKED_TIME, Vec::new()));
+            changes.push(Change::Add(schema::LOCKED_TIME, vec![bytes(schema::LOCKED_FOR_GOOD)]));
         }
         if let Some(value) = change.super_admin {
             changes.push(Change::set(schema::SUPER_ADMIN, Some(boolean(value))));
