@@ -71,7 +71,7 @@ fn people_and_scripts_reach_every_method_of_the_api() {
             "-first_name",
             "Alice",
             "-last_name",
-            "Ådams;",
+            "Ådams",
             "-email",
             "alice@example.com",
             "-password",

@@ -132,12 +132,18 @@ fn differ(expected: &Value, actual: &Value, at: &str, ordered: bool, out: &mut V
             let is_set = SETS.contains(&name) || (!ordered && (at.is_empty() || at == "result"));
             if is_set {
                 let mut left: Vec<&Value> = actual.iter().collect();
+                let mut lacking = Vec::new();
                 for value in expected {
                     match left.iter().position(|candidate| agree(value, candidate, ordered)) {
                         Some(position) => drop(left.swap_remove(position)),
-                        None => out.push(format!("{at}: lacks {value}")),
+                        None => lacking.push(value),
                     }
                 }
+                // One on each side: most likely the same thing, and what differs in it is what one wants to read.
+                if let ([expected], [actual]) = (&lacking[..], &left[..]) {
+                    return differ(expected, actual, &format!("{at}[one]"), ordered, out);
+                }
+                out.extend(lacking.into_iter().map(|value| format!("{at}: lacks {value}")));
                 out.extend(left.into_iter().map(|value| format!("{at}: has also {value}")));
             } else if expected.len() != actual.len() {
                 out.push(format!("{at}: {}, not {}", json!(expected), json!(actual)));

@@ -26,7 +26,7 @@ fn the_pypi_client_works_unmodified() {
     };
     let usherd = Usherd::start();
     let output = Command::new(python)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/esdc_api.py"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/drive_esdc_api.py"))
         .env("ES_API_URL", usherd.url())
         .env("ES_API_KEY", &usherd.admin.api_key)
         .env("USHER_USERNAME", &usherd.admin.username)
