@@ -201,6 +201,7 @@ impl ApiError {
             StoreError::NotUnique(UniqueField::Site) => {
                 Self::invalid("site", "This site hostname is already in use. Please supply a different site hostname.")
             }
+            StoreError::NameTooLong => Self::invalid("username", "The directory can't hold a name of this length."),
             StoreError::Key(KeyConflict::Title) => Self::exists(Noun::SshKey),
             StoreError::Key(KeyConflict::Fingerprint) => Self::invalid("key", "SSH key already defined"),
             StoreError::Key(KeyConflict::Limit) => Self::invalid("non_field_errors", "SSH keys limit reached"),

@@ -16,6 +16,8 @@ pub(crate) enum OpError {
     NotUnique(String),
     /// Constraint violation of another kind, mostly the password policy.
     Constraint(String),
+    /// "Other" (80): slapd answers so while it shuts down, and for an entry whose name its database can't hold.
+    Other(String),
     /// Right or wrong, the credentials were refused.
     InvalidCredentials,
     /// Everything that a caller of the store may see as it is.
@@ -28,6 +30,7 @@ impl From<OpError> for StoreError {
             OpError::AssertionFailed | OpError::ValueState => Self::Contended,
             OpError::NotUnique(_) => Self::NotUnique(UniqueField::Other),
             OpError::Constraint(text) => Self::Refused(text),
+            OpError::Other(text) => Self::Unavailable(text),
             OpError::InvalidCredentials => Self::Refused("invalid credentials".to_owned()),
             OpError::Store(error) => error,
         }
@@ -53,9 +56,9 @@ pub(crate) fn check(result: LdapResult) -> Result<LdapResult, OpError> {
         48 | 49 => OpError::InvalidCredentials,
         68 => OpError::Store(StoreError::Exists),
         122 => OpError::AssertionFailed,
-        // time limit, size limit, referral (a read-only server), admin limit, busy, unavailable, "other" (which slapd
-        // answers while it shuts down)
-        3 | 4 | 10 | 11 | 51 | 52 | 80 => OpError::unavailable(text()),
+        80 => OpError::Other(text()),
+        // time limit, size limit, referral (a read-only server), admin limit, busy, unavailable
+        3 | 4 | 10 | 11 | 51 | 52 => OpError::unavailable(text()),
         // unwilling: a read-only database, a server that is stopping
         53 => OpError::unavailable(text()),
         _ => OpError::Store(StoreError::Refused(text())),

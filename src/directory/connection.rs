@@ -310,7 +310,7 @@ impl Client {
 
 fn describe(error: &OpError) -> String {
     match error {
-        OpError::Store(StoreError::Unavailable(text)) => text.clone(),
+        OpError::Other(text) | OpError::Store(StoreError::Unavailable(text)) => text.clone(),
         other => format!("{other:?}"),
     }
 }

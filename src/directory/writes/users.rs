@@ -14,6 +14,10 @@ use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
 use super::{ROUNDS, attribute, boolean, bytes, unique};
 
+/// The longest user name that slapd's mdb backend can hold: it keeps the entry's own part of the DN twice in one key of
+/// 511 bytes. The API allows 254 characters, and other directories hold them.
+const MDB_NAME: usize = 241;
+
 impl Directory {
     /// Adds the user's entry with a new number and new keys, then the memberships.
     pub(crate) async fn create_user(&self, new: NewUser) -> Result<Arc<User>, StoreError> {
@@ -59,6 +63,7 @@ impl Directory {
         entry.push((schema::CALLBACK_KEY, vec![inner.new_callback_key()]));
         let raw = inner.client.add(&dn, &entry).await.map_err(|error| match error {
             OpError::Constraint(text) => StoreError::PasswordRefused(text),
+            OpError::Other(_) if new.name.as_str().len() > MDB_NAME => StoreError::NameTooLong,
             other => unique(other, UniqueField::Identity),
         })?;
         inner.take_in(&dn, raw).await?;
