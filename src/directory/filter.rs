@@ -6,6 +6,7 @@ use std::fmt::Write;
 #[derive(Clone, Debug)]
 pub(crate) enum Filter<'a> {
     Equal(&'static str, &'a str),
+    AtLeast(&'static str, &'a str),
     Any(Vec<Filter<'a>>),
 }
 
@@ -19,10 +20,10 @@ impl Filter<'_> {
 
     fn write(&self, out: &mut String) {
         match self {
-            Self::Equal(attribute, value) => {
+            Self::Equal(attribute, value) | Self::AtLeast(attribute, value) => {
                 out.push('(');
                 out.push_str(attribute);
-                out.push('=');
+                out.push_str(if matches!(self, Self::Equal(..)) { "=" } else { ">=" });
                 for byte in value.bytes() {
                     if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'@' | b'#' | b' ') {
                         out.push(char::from(byte));

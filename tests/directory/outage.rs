@@ -90,6 +90,32 @@ fn slapd_killed_under_writes_loses_nothing_acknowledged_and_reads_go_on() {
 }
 
 #[test]
+fn a_daemon_that_starts_while_others_write_misses_nothing() {
+    let usherd = Usherd::start();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..4)
+        .map(|w| {
+            let (api, stop) = (usherd.api(), stop.clone());
+            std::thread::spawn(move || {
+                let mut n = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let name = format!("w{w}-{n}");
+                    api.post(&format!("/accounts/group/{name}/"), &json!({"dc_bound": false})).result(201);
+                    n += 1;
+                }
+            })
+        })
+        .collect();
+    let others: Vec<_> = (0..8).map(|n| usherd.second(&format!("s{n}"))).collect();
+    stop.store(true, Ordering::Relaxed);
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    replica_equals_directory(&usherd);
+    for other in &others {
+        replica_equals_directory(other);
+    }
+}
+
+#[test]
 fn a_stopped_slapd_costs_writes_a_clear_503_and_reads_nothing() {
     let usherd = Usherd::builder().env("USHER__DIRECTORY__OPERATION_TIMEOUT_MS", "500").start();
     usherd.signal_slapd(Signal::SIGSTOP);

@@ -147,7 +147,9 @@ impl Consumer {
                 }
             };
             match next {
-                Ok(Some(message)) if message.is_intermediate() => self.info(parse_syncinfo(message), progress),
+                Ok(Some(message)) if message.is_intermediate() => {
+                    self.info(parse_syncinfo(message), progress, &alive).await?;
+                }
                 Ok(Some(message)) if message.is_ref() => {}
                 Ok(Some(message)) => self.entry(message, progress)?,
                 Ok(None) => break,
@@ -196,7 +198,7 @@ impl Consumer {
     }
 
     /// A sync info message: cookies, the end of a refresh, sets of entries.
-    fn info(&self, info: SyncInfo, progress: &mut Progress) {
+    async fn info(&self, info: SyncInfo, progress: &mut Progress, ldap: &Ldap) -> Result<(), End> {
         let cookie = match info {
             SyncInfo::NewCookie(cookie) => Some(cookie),
             SyncInfo::SyncIdSet { cookie, refresh_deletes, sync_uuids } => {
@@ -212,12 +214,14 @@ impl Consumer {
                 cookie
             }
             SyncInfo::RefreshPresent { cookie, refresh_done } => {
+                self.catch_up(cookie.as_deref(), ldap).await?;
                 // the present phase named everything that exists
                 self.replica.change(super::tables::Tables::drop_unseen);
                 self.refresh_ended(refresh_done, progress);
                 cookie
             }
             SyncInfo::RefreshDelete { cookie, refresh_done } => {
+                self.catch_up(cookie.as_deref(), ldap).await?;
                 // A refresh without a cookie sent everything that exists and ends like this on OpenLDAP; with a cookie
                 // it is a delete phase, which named what is gone.
                 if progress.full {
@@ -228,6 +232,29 @@ impl Consumer {
             }
         };
         progress.advance(cookie);
+        Ok(())
+    }
+
+    /// Reads what the refresh left out. slapd sends no entry that is newer than its contextCSN, and pushes only what is
+    /// written after the search began; but contextCSN stays behind a write that is done while an older one is not. Such
+    /// an entry comes neither in the refresh nor after it. All of them are newer than the refresh's own cookie says.
+    async fn catch_up(&self, cookie: Option<&[u8]>, ldap: &Ldap) -> Result<(), End> {
+        let Some(csn) = cookie.and_then(oldest_csn) else { return Ok(()) };
+        let filter = Filter::AtLeast(schema::ENTRY_CSN, csn).text();
+        let mut ldap = ldap.clone();
+        ldap.with_timeout(self.client.operation_timeout());
+        let found = ldap
+            .search(self.decoder.tree.base(), Scope::Subtree, &filter, schema::REPLICATED.to_vec())
+            .await
+            .map_err(|e| End::Lost(e.to_string()))?;
+        code::check(found.1).map_err(|e| End::Lost(format!("{e:?}")))?;
+        for entry in found.0 {
+            let decoded = RawEntry::from_tag(entry.0).and_then(|raw| self.decoder.decode(&raw, None));
+            if let Some(decoded) = decoded {
+                self.replica.change(|tables| tables.put(decoded, Source::Push));
+            }
+        }
+        Ok(())
     }
 
     fn refresh_ended(&self, done: bool, progress: &mut Progress) {
@@ -251,9 +278,32 @@ fn entry_id(uuid: &[u8]) -> Option<EntryId> {
     uuid.try_into().ok().map(EntryId)
 }
 
+/// The oldest CSN in an OpenLDAP cookie: `rid=000,sid=001,csn=A;B`.
+fn oldest_csn(cookie: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(cookie).ok()?;
+    let list = text.split_once("csn=")?.1;
+    list.split(',').next()?.split(';').filter(|csn| !csn.is_empty()).min()
+}
+
 fn done_cookie(controls: &[Control]) -> Option<Vec<u8>> {
     controls.iter().find_map(|control| match control {
         Control(Some(ControlType::SyncDone), raw) => raw.parse::<SyncDone>().cookie,
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::oldest_csn;
+
+    #[test]
+    fn the_oldest_csn_of_a_cookie_is_found() {
+        let one = "20261124160123.123456Z#000000#000#000000";
+        let two = "20261124160122.000000Z#000000#001#000000";
+        assert_eq!(oldest_csn(format!("rid=000,csn={one}").as_bytes()), Some(one));
+        assert_eq!(oldest_csn(format!("rid=000,csn={one};{two},delcsn={one}").as_bytes()), Some(two));
+        for none in ["", "rid=000", "csn=", "ldap://host#cn=x#7"] {
+            assert_eq!(oldest_csn(none.as_bytes()), None, "{none}");
+        }
+    }
 }
