@@ -1,7 +1,8 @@
 //! The success envelope, task ids and the bytes of an answer (contract 1.3). What the answer says is the handlers'
 //! business, which headers go with it `request`'s.
 
-use std::fmt;
+use std::cell::RefCell;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -10,7 +11,7 @@ use md5::{Digest, Md5};
 use serde::Serialize;
 
 use crate::accounts::User;
-use crate::accounts::secrets::{hex, random};
+use crate::accounts::secrets::random;
 
 /// Compact JSON text, written once.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,7 +20,9 @@ pub(crate) struct Json(Option<Vec<u8>>);
 impl Json {
     /// The JSON of `value`. A value that can't be JSON becomes a 500 where the answer is written.
     pub(crate) fn of(value: &(impl Serialize + ?Sized)) -> Self {
-        Self(serde_json::to_vec(value).ok())
+        // One object fits; lists grow.
+        let mut text = Vec::with_capacity(512);
+        Self(serde_json::to_writer(&mut text, value).ok().map(|()| text))
     }
 
     /// The text; `null` where there is none.
@@ -105,13 +108,31 @@ impl TaskRef {
     pub(super) fn fresh_id(self) -> String {
         let Self { user, owner, in_dc, dc } = self;
         let kind = if in_dc { 'd' } else { 'u' };
-        let digest = hex(&Md5::digest(user.to_string())[12..]);
-        let r = random::<6>();
-        let (low, mid) = (u16::from_be_bytes([r[0], r[1]]), u16::from_be_bytes([r[2], r[3]]));
-        let high = u16::from_be_bytes([r[4], r[5]]);
+        let digest = Md5::digest(user.to_string());
+        let digest = u32::from_be_bytes([digest[12], digest[13], digest[14], digest[15]]);
+        let [low, mid, high] = random_words();
         let (mid, high) = (mid & 0x0fff | 0x4000, high & 0x3fff | 0x8000);
-        format!("{user}d{owner}{kind}{dc}-{digest}-{low:04x}-{mid:04x}-{high:04x}")
+        let mut id = String::with_capacity(48);
+        // Writing to a String can't fail.
+        let _ = write!(id, "{user}d{owner}{kind}{dc}-{digest:08x}-{low:04x}-{mid:04x}-{high:04x}");
+        id
     }
+}
+
+/// Random numbers for a task id. Ids are no secrets, every answer has one: the operating system is asked for many at a
+/// time.
+fn random_words() -> [u16; 3] {
+    const STOCK: usize = 1024;
+    thread_local! {
+        static WORDS: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    WORDS.with_borrow_mut(|stock| {
+        if stock.len() < 6 {
+            stock.extend_from_slice(&random::<STOCK>());
+        }
+        let mut word = || u16::from_be_bytes([stock.pop().unwrap_or_default(), stock.pop().unwrap_or_default()]);
+        [word(), word(), word()]
+    })
 }
 
 /// The number of the caller that a task id names, if `text` is one (`^\d+[deamif]\d+[du]\d+-[0-9a-f]{8}(-[0-9a-f]{4}){3}$`).
@@ -161,7 +182,7 @@ pub(super) fn detail(text: &str) -> Vec<u8> {
 pub(super) fn finish(compact: Vec<u8>, indent: usize) -> Bytes {
     let text = if indent == 0 { compact } else { pretty(&compact, indent) };
     let separator = |w: &[u8]| w[0] == 0xe2 && w[1] == 0x80 && matches!(w[2], 0xa8 | 0xa9);
-    if !text.windows(3).any(separator) {
+    if !text.contains(&0xe2) || !text.windows(3).any(separator) {
         return text.into();
     }
     // Outside strings JSON is ASCII, so each of them is inside one.

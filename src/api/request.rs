@@ -19,7 +19,7 @@ use super::router::{Endpoint, find};
 use super::routes::Handler;
 use super::{ApiError, App, Call, OpenCall, Params, Reply, auth, health, negotiate, trail};
 use crate::accounts::secrets::{hex, random};
-use crate::accounts::{MAIN_DC, Timestamp};
+use crate::accounts::{MAIN_DC, Timestamp, User};
 use crate::directory::View;
 use crate::name::DcName;
 
@@ -79,15 +79,32 @@ where
     (form.allow, form.view) = (Some(&endpoint.allow), endpoint.route.view);
     match serve(app, peer, head, body, endpoint, args, &mut form).await {
         Ok(answer) => answer,
-        Err((error, who)) => form.error(&error, (!endpoint.open).then_some(&who)),
+        Err((error, who)) => form.error(&error, (!endpoint.open).then_some(who)),
     }
 }
 
-/// Who a request is known to come from: the values of `es_username` and `es_dc`.
-#[derive(Default)]
-struct Who {
-    username: String,
-    dc: Option<String>,
+/// Who a request is known to come from: the values of `es_username` and `es_dc`; `None` is nobody.
+#[derive(Clone, Default)]
+struct Who(Option<(HeaderValue, HeaderValue)>);
+
+impl Who {
+    fn new(user: &User, dc: &str) -> Self {
+        let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+        Self(Some((value(user.name.as_str()), value(dc))))
+    }
+
+    fn identify(self, headers: &mut HeaderMap) {
+        headers.insert(ES_VERSION, API_VERSION);
+        match self.0 {
+            Some((username, dc)) => {
+                headers.insert(ES_USERNAME, username);
+                headers.insert(ES_DC, dc);
+            }
+            None => {
+                headers.insert(ES_USERNAME, HeaderValue::from_static(""));
+            }
+        }
+    }
 }
 
 async fn serve<B>(
@@ -116,7 +133,7 @@ where
         (caller, main_number(&view))
     };
     let user = Arc::clone(&caller.user);
-    let known = |error| (error, Who { username: user.name.to_string(), dc: Some(MAIN_DC.to_owned()) });
+    let known = |error| (error, Who::new(&user, MAIN_DC));
     if app.throttle.requests.is_on() {
         app.throttle.requests.take(user.name.canonical(), Instant::now()).map_err(known)?;
     }
@@ -183,8 +200,7 @@ where
             Ok(reply) => {
                 let mut answer = form.page(reply.status, JSON, reply.json.bytes().to_vec());
                 if let Some(user) = &reply.signed_in {
-                    let who = Who { username: user.name.to_string(), dc: Some(MAIN_DC.to_owned()) };
-                    identify(answer.headers_mut(), &who);
+                    Who::new(user, MAIN_DC).identify(answer.headers_mut());
                 }
                 answer
             }
@@ -275,15 +291,6 @@ where
     let _ = tokio::time::timeout(DRAIN.1, read).await;
 }
 
-fn identify(headers: &mut HeaderMap, who: &Who) {
-    headers.insert(ES_VERSION, API_VERSION);
-    let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
-    headers.insert(ES_USERNAME, value(&who.username));
-    if let Some(dc) = &who.dc {
-        headers.insert(ES_DC, value(dc));
-    }
-}
-
 /// How answers to this request are written.
 #[derive(Clone, Copy)]
 struct Form {
@@ -309,7 +316,7 @@ impl Form {
     }
 
     /// A refusal without an envelope.
-    fn error(self, error: &ApiError, who: Option<&Who>) -> Answer {
+    fn error(self, error: &ApiError, who: Option<Who>) -> Answer {
         let text = match &error.body {
             ErrorBody::Detail(text) => detail(text),
             ErrorBody::Plain(json) | ErrorBody::Failure(json) => json.bytes().to_vec(),
@@ -317,7 +324,7 @@ impl Form {
         let mut answer = self.page(error.status, JSON, text);
         let headers = answer.headers_mut();
         if let Some(who) = who {
-            identify(headers, who);
+            who.identify(headers);
         }
         if let Some(seconds) = error.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
@@ -337,26 +344,26 @@ impl Form {
     fn outcome(self, call: &Call, endpoint: &Endpoint, outcome: Result<Reply, ApiError>) -> (Answer, String) {
         let dc = call.current_dc();
         let (dc_number, dc_name) = dc.as_ref().map_or((call.main_dc(), MAIN_DC), |dc| (dc.number, dc.name.as_str()));
-        let who = Who { username: call.caller.user.name.to_string(), dc: Some(dc_name.to_owned()) };
+        let who = Who::new(&call.caller.user, dc_name);
         let user = call.caller.user.number;
         let task = TaskRef { user, owner: user, in_dc: endpoint.in_dc, dc: dc_number };
         let (status, word, json, owner) = match outcome {
             Ok(reply) if reply.json.is_broken() => {
-                return (self.error(&ApiError::internal(), Some(&who)), task.fresh_id());
+                return (self.error(&ApiError::internal(), Some(who)), task.fresh_id());
             }
             Ok(reply) if !reply.envelope => {
                 let mut answer = self.page(reply.status, JSON, reply.json.bytes().to_vec());
-                identify(answer.headers_mut(), &who);
+                who.identify(answer.headers_mut());
                 return (answer, String::new());
             }
             Ok(reply) => (reply.status, "SUCCESS", reply.json, reply.owner),
             Err(ApiError { status, body: ErrorBody::Failure(json), .. }) => (status, "FAILURE", json, None),
-            Err(error) => return (self.error(&error, Some(&who)), task.fresh_id()),
+            Err(error) => return (self.error(&error, Some(who)), task.fresh_id()),
         };
         let task_id = TaskRef { owner: owner.unwrap_or(user), ..task }.fresh_id();
         let mut answer = self.page(status, JSON, enclose(word, &json, &task_id));
         let headers = answer.headers_mut();
-        identify(headers, &who);
+        who.identify(headers);
         headers.insert(ES_TASK_ID, HeaderValue::from_str(&task_id).unwrap_or(HeaderValue::from_static("")));
         (answer, task_id)
     }
