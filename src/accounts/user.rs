@@ -147,6 +147,8 @@ pub(crate) struct UserChange {
     /// New random keys.
     pub(crate) new_api_key: bool,
     pub(crate) new_callback_key: bool,
+    /// Change nothing ([`StoreError::Contended`](super::StoreError::Contended)) unless the password is still this one.
+    pub(crate) while_password: Option<PasswordEpoch>,
 }
 
 /// An SSH key to be added.

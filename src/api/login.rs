@@ -133,11 +133,7 @@ async fn strengthen(app: &Arc<App>, user: &User, epoch: PasswordEpoch, password:
             return epoch;
         }
     };
-    let unchanged = app.directory.read().user_by_id(user.id).is_some_and(|now| now.password_epoch == epoch);
-    if !unchanged {
-        return epoch;
-    }
-    let change = UserChange { password_hash: Some(hash), ..UserChange::default() };
+    let change = UserChange { password_hash: Some(hash), while_password: Some(epoch), ..UserChange::default() };
     match app.directory.update_user(user, change).await {
         Ok(user) => user.password_epoch,
         Err(error) => {

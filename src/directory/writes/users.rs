@@ -116,7 +116,8 @@ impl Inner {
         let derived = change.password_hash.is_some()
             || change.is_active == Some(true)
             || change.first_name.is_some()
-            || change.last_name.is_some();
+            || change.last_name.is_some()
+            || change.while_password.is_some();
         if !derived {
             return self.modify_user(directory, user, change, Part::Whole).await;
         }
@@ -140,6 +141,9 @@ impl Inner {
             let Some((now, facts, csn)) = directory.read().user_state(user.id) else {
                 return Err(StoreError::NotFound);
             };
+            if change.while_password.is_some_and(|epoch| epoch != now.password_epoch) {
+                return Err(StoreError::Contended);
+            }
             let mut changes = self.field_changes(&now, facts, change);
             let unnumbered = now.number == 0 && part != Part::Derived;
             if changes.is_empty() && !(unnumbered && part == Part::Guarded) {
