@@ -239,10 +239,14 @@ impl Usherd {
         self.process.wait(STOP_LIMIT);
     }
 
-    /// Sends `signal` to the daemon's slapd.
+    /// Sends `signal` to the daemon's slapd; one that is to stop has stopped when this returns, with all its threads.
     #[track_caller]
     pub(crate) fn signal_slapd(&self, signal: Signal) {
-        kill(self.slapd_pid().expect("usherd runs a slapd"), signal).unwrap();
+        let slapd = self.slapd_pid().expect("usherd runs a slapd");
+        kill(slapd, signal).unwrap();
+        if signal == Signal::SIGSTOP {
+            eventually(STOP_LIMIT, "slapd stops", || is_stopped(slapd).then_some(()));
+        }
     }
 
     /// Sends `signal` to the daemon.
@@ -396,6 +400,16 @@ fn children(parent: Pid) -> Vec<(Pid, String)> {
         .filter_map(|entry| Some(Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?)))
         .filter_map(|pid| Stat::of(pid).filter(|stat| stat.parent == parent.as_raw()).map(|stat| (pid, stat.name)))
         .collect()
+}
+
+/// Whether every thread of the process has stopped.
+fn is_stopped(pid: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.flatten().all(|thread| {
+        // A thread that has just ended has no file any more.
+        fs::read_to_string(thread.path().join("stat"))
+            .map_or(true, |text| text.rsplit_once(") ").is_some_and(|(_, tail)| tail.starts_with('T')))
+    })
 }
 
 /// Whether a process with this id exists (a zombie does not count).
