@@ -25,12 +25,12 @@ pub(crate) fn run() {
         unknown.push(time(helper, &["--socket", socket, "nobody-asked-for"], 0));
     }
     let (known, unknown, nothing) = (Sample::new(known), Sample::new(unknown), Sample::new(nothing));
-    let ratio = |sample: &Sample, q| (sample.quantile_ms(q) / nothing.quantile_ms(q) * 1e3).round() / 1e3;
+    let ratio = |sample: &Sample, q| (sample.percentile_ms(q) / nothing.percentile_ms(q) * 1e3).round() / 1e3;
     crate::report(
         "helper_run",
         json!({"known_user": known.median_and_p99(), "unknown_user": unknown.median_and_p99(),
-               "empty_program": nothing.median_and_p99(), "ratio_median": ratio(&known, 0.5),
-               "ratio_p99": ratio(&known, 0.99), "ratio_median_unknown": ratio(&unknown, 0.5)}),
+               "empty_program": nothing.median_and_p99(), "ratio_median": ratio(&known, 50),
+               "ratio_p99": ratio(&known, 99), "ratio_median_unknown": ratio(&unknown, 50)}),
     );
 }
 

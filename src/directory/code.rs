@@ -57,10 +57,9 @@ pub(crate) fn check(result: LdapResult) -> Result<LdapResult, OpError> {
         68 => OpError::Store(StoreError::Exists),
         122 => OpError::AssertionFailed,
         80 => OpError::Other(text()),
-        // time limit, size limit, referral (a read-only server), admin limit, busy, unavailable
-        3 | 4 | 10 | 11 | 51 | 52 => OpError::unavailable(text()),
-        // unwilling: a read-only database, a server that is stopping
-        53 => OpError::unavailable(text()),
+        // time limit, size limit, referral (a read-only server), admin limit, busy, unavailable, and unwilling: a
+        // read-only database, a server that is stopping
+        3 | 4 | 10 | 11 | 51..=53 => OpError::unavailable(text()),
         _ => OpError::Store(StoreError::Refused(text())),
     })
 }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 pub(crate) enum Filter<'a> {
     Equal(&'static str, &'a str),
     AtLeast(&'static str, &'a str),
-    Any(Vec<Filter<'a>>),
+    Any(Vec<Self>),
 }
 
 impl Filter<'_> {
