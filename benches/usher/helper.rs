@@ -16,13 +16,15 @@ pub(crate) fn run() {
     crate::create_user(&usherd.api(), "bench", crate::KEY);
     let temp = TempDir::new();
     let empty = empty_program(temp.path());
-    let helper = Path::new(env!("CARGO_BIN_EXE_usher-authorized-keys"));
+    // contrib/bench names the statically linked helper, which is the one to install
+    let helper = std::env::var_os("USHER_BENCH_HELPER").map(PathBuf::from);
+    let helper = helper.unwrap_or_else(|| env!("CARGO_BIN_EXE_usher-authorized-keys").into());
     let socket = usherd.admin.keys_socket.to_str().unwrap();
     let (mut known, mut unknown, mut nothing) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
         nothing.push(time(&empty, &[], 0));
-        known.push(time(helper, &["--socket", socket, "bench"], crate::KEY.len() + 1));
-        unknown.push(time(helper, &["--socket", socket, "nobody-asked-for"], 0));
+        known.push(time(&helper, &["--socket", socket, "bench"], crate::KEY.len() + 1));
+        unknown.push(time(&helper, &["--socket", socket, "nobody-asked-for"], 0));
     }
     let (known, unknown, nothing) = (Sample::new(known), Sample::new(unknown), Sample::new(nothing));
     let ratio = |sample: &Sample, q| (sample.percentile_ms(q) / nothing.percentile_ms(q) * 1e3).round() / 1e3;
