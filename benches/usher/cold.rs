@@ -65,10 +65,10 @@ fn load(users: usize) -> Usherd {
     let file = usherd.scratch().join("users.ldif");
     std::fs::write(&file, ldif).unwrap();
     let status = Command::new("/usr/sbin/slapadd")
-        .args(["-q", "-f"])
-        .arg(usherd.data_dir().join("slapd.conf"))
-        .arg("-l")
+        .args(["-q", "-f", "slapd.conf", "-l"])
         .arg(&file)
+        // the configuration's paths are relative to the data directory
+        .current_dir(usherd.data_dir())
         .status()
         .unwrap();
     assert!(status.success());
