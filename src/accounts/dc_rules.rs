@@ -7,11 +7,14 @@ use super::group::Group;
 use super::input::{Errors, INVALID, Input, Message, Text, no_object, string, too_long};
 use super::user::User;
 use super::{MAIN_DC, group_rules::ALIAS_TAKEN};
-use crate::name::{DcName, GroupName};
+use crate::name::{DcName, GroupName, UserName};
 
-const ALIAS_MAX: usize = 32;
-const SITE_MAX: usize = 260;
-const DESC_MAX: usize = 128;
+/// The most characters of each field.
+pub(crate) const ALIAS_MAX: usize = 32;
+pub(crate) const SITE_MAX: usize = 260;
+pub(crate) const DESC_MAX: usize = 128;
+
+pub(crate) const OWNER_MAX: usize = UserName::MAX;
 
 pub(crate) const SITE_TAKEN: Message =
     Message::Borrowed("This site hostname is already in use. Please supply a different site hostname.");
@@ -139,7 +142,7 @@ fn is_site(text: &str) -> bool {
 }
 
 fn owner<'a>(input: &mut Input<'_>, lookup: &Lookup<'a>) -> Option<&'a User> {
-    let name = input.filled("owner", Text::Safe(254))?;
+    let name = input.filled("owner", Text::Safe(OWNER_MAX))?;
     let user = (lookup.user)(&name).filter(|user| user.is_active());
     if user.is_none() {
         input.errors.add("owner", no_object("username", &name));

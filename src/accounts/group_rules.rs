@@ -7,7 +7,7 @@ use super::input::{Errors, INVALID, Input, Message, Text, no_object, too_long};
 use crate::name::{DcName, GroupName, NameError, UserName};
 
 /// The most characters of an alias.
-const ALIAS_MAX: usize = 80;
+pub(crate) const ALIAS_MAX: usize = 80;
 
 pub(crate) const ALIAS_TAKEN: Message =
     Message::Borrowed("This alias is already in use. Please supply a different alias.");

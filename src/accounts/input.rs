@@ -19,7 +19,7 @@ pub(crate) const INVALID: Message = Cow::Borrowed("Invalid value.");
 pub(crate) const NO_PERMISSION: Message = Cow::Borrowed("You don't have permission to modify this attribute.");
 
 /// The longest password, in bytes.
-const MAX_PASSWORD: usize = 1024;
+pub(crate) const MAX_PASSWORD: usize = 1024;
 
 /// "Select a valid choice …".
 pub(crate) fn no_choice(given: impl std::fmt::Display) -> Message {
@@ -166,6 +166,10 @@ impl<'a> Input<'a> {
     }
 }
 
+/// The words for booleans.
+pub(crate) const TRUE_WORDS: [&str; 6] = ["t", "T", "true", "True", "TRUE", "1"];
+pub(crate) const FALSE_WORDS: [&str; 7] = ["", "f", "F", "false", "False", "FALSE", "0"];
+
 /// A boolean: the words and numbers of contract 1.2; any other word, a list or an object is refused (decision 6).
 pub(crate) fn boolean(value: &Value) -> Result<bool, Message> {
     match value {
@@ -173,8 +177,8 @@ pub(crate) fn boolean(value: &Value) -> Result<bool, Message> {
         Value::Bool(b) => Ok(*b),
         Value::Number(n) => Ok(n.as_f64().is_none_or(|n| n != 0.0)),
         Value::String(word) => match word.as_str() {
-            "t" | "T" | "true" | "True" | "TRUE" | "1" => Ok(true),
-            "" | "f" | "F" | "false" | "False" | "FALSE" | "0" => Ok(false),
+            word if TRUE_WORDS.contains(&word) => Ok(true),
+            word if FALSE_WORDS.contains(&word) => Ok(false),
             _ => Err(INVALID),
         },
         Value::Array(_) | Value::Object(_) => Err(INVALID),

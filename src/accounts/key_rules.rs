@@ -9,7 +9,7 @@ use crate::name::{KeyTitle, NameError};
 use crate::sshkey::{Options, Policy, PublicKey};
 
 /// The longest key text, in characters.
-const KEY_MAX: usize = 65_536;
+pub(crate) const KEY_MAX: usize = 65_536;
 
 /// Checks a POST. `title` is the path's; a body's is ignored. `is_admin` may set options that grant something.
 ///

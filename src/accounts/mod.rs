@@ -13,7 +13,7 @@ pub(crate) mod group_rules;
 pub(crate) mod input;
 pub(crate) mod key_rules;
 pub(crate) mod password;
-mod phone;
+pub(crate) mod phone;
 pub(crate) mod profile;
 pub(crate) mod profile_rules;
 #[cfg(test)]

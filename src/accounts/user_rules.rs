@@ -26,8 +26,11 @@ const GROUPS_ELSEWHERE: &str = "User's group(s) are attached into another datace
 const UNBOUND_GROUPS: &str = "You don't have permission to use DC-unbound groups.";
 
 /// User names that the original keeps for itself, in exactly this spelling.
+pub(crate) const RESERVED: [&str; 3] = ["profile", "Admin", "provisioner"];
+
+/// Whether it is one of them.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    matches!(name, "profile" | "Admin" | "provisioner")
+    RESERVED.contains(&name)
 }
 
 /// What the rules need to know of the other users and groups.
@@ -67,7 +70,7 @@ pub(crate) fn create(
         .and_then(|email| free_email(&mut input, email, lookup.email_taken));
     let password = input.password("password", true);
     // Users of a UserAdmin are always bound (contract 3.4, 2).
-    let bound = if rights.super_admin { input.boolean("dc_bound").unwrap_or(true) } else { true };
+    let bound = input.boolean("dc_bound").unwrap_or(true) || !rights.super_admin;
     let api_access = input.boolean("api_access").unwrap_or(false);
     let is_active = input.boolean("is_active").unwrap_or(true);
     let super_admin = input.boolean("is_super_admin").unwrap_or(false);

@@ -70,12 +70,12 @@ pub(super) fn authenticate(
     };
     match presented(headers) {
         Presented::Nothing => Err(refused(NOT_PROVIDED)),
-        Presented::NoToken => Err(refused("Invalid token header. No credentials provided.")),
-        Presented::TokenWithSpaces => Err(refused("Invalid token header. Token string should not contain spaces.")),
+        Presented::NoToken => Err(refused(NO_TOKEN)),
+        Presented::TokenWithSpaces => Err(refused(SPACES)),
         Presented::ApiKey(key) => {
             let user = key
                 .and_then(|key| view.user_by_api_key(&app.ring.lookup_hash(key)))
-                .ok_or_else(|| wrong("Invalid API key"))?;
+                .ok_or_else(|| wrong(INVALID_KEY))?;
             check_api_key(user, now)?;
             Ok(Caller { user: Arc::clone(user), credential: Credential::ApiKey })
         }
@@ -92,6 +92,15 @@ pub(super) fn authenticate(
 const NOT_PROVIDED: &str = "Authentication credentials were not provided.";
 const INVALID_TOKEN: &str = "Invalid token.";
 const NO_API_ACCESS: &str = "User account is not allowed to access API";
+const INVALID_KEY: &str = "Invalid API key";
+const NO_TOKEN: &str = "Invalid token header. No credentials provided.";
+const SPACES: &str = "Invalid token header. Token string should not contain spaces.";
+const INACTIVE: &str = "User inactive or deleted.";
+
+/// All that can be wrong with credentials.
+pub(super) fn refusals() -> impl Iterator<Item = ApiError> {
+    [NOT_PROVIDED, INVALID_KEY, INVALID_TOKEN, NO_TOKEN, SPACES, NO_API_ACCESS, INACTIVE].into_iter().map(refused)
+}
 
 fn refused(text: &'static str) -> ApiError {
     ApiError::detail(StatusCode::FORBIDDEN, text)
@@ -118,7 +127,7 @@ fn check_session(session: &Session, user: &User, now: Timestamp) -> Result<(), A
         return Err(refused(NOT_PROVIDED));
     }
     if !user.usable_at(now) {
-        return Err(refused("User inactive or deleted."));
+        return Err(refused(INACTIVE));
     }
     if !user.api_access {
         return Err(refused(NO_API_ACCESS));

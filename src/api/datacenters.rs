@@ -12,11 +12,17 @@ use crate::accounts::{Datacenter, Group, MAIN_DC, NewDatacenter, User};
 use crate::directory::View;
 use crate::name::{DcName, GroupName, UserName};
 
+/// Why `main` is not deleted.
+pub(super) const MAIN_STAYS: &str = "Default datacenter cannot be deleted";
+
+/// The fields that datacenters can be sorted by.
+pub(super) const ORDER: &[&str] = &["name", "created"];
+
 /// GET of all: the datacenters that the caller may see.
 pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
     let view = call.app.directory.read();
     let detail = Detail::parse(&call.params)?;
-    let paging = Paging::parse(&call.params, &["name", "created"])?;
+    let paging = Paging::parse(&call.params, ORDER)?;
     let groups = subject::groups_of(&view, &call.caller.user);
     let seen = view.datacenters().filter(|dc| access::may_see(&call.caller.user, &groups, dc)).map(|dc| &**dc);
     let find = |name: &str| {
@@ -134,7 +140,7 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
             (dc.clone(), owner_number(&view, dc))
         };
         if dc.name.as_str().eq_ignore_ascii_case(MAIN_DC) {
-            return Err(ApiError::precondition_required("Default datacenter cannot be deleted"));
+            return Err(ApiError::precondition_required(MAIN_STAYS));
         }
         let deleted = call.app.directory.delete_datacenter(&dc).await;
         deleted.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;

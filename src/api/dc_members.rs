@@ -28,16 +28,18 @@ fn belongs(view: &View<'_>, dc: &Datacenter, user: &User) -> bool {
         || view.groups_of(&user.name).iter().any(|group| group.datacenters.contains(&dc.name))
 }
 
+/// The fields that a datacenter's users can be sorted by.
+pub(super) const USER_ORDER: &[&str] = &["username"];
+
 /// GET of the datacenter's users.
 pub(super) fn list_users(call: &Call) -> Result<Reply, ApiError> {
     let (detail, users) = {
         let view = call.app.directory.read();
         let dc = administered(call, &view)?;
-        let fields = ["username"];
         if dc.access == Access::Public {
-            users::select(call, &view, view.users(), &fields)?
+            users::select(call, &view, view.users(), USER_ORDER)?
         } else {
-            users::select(call, &view, members(&view, dc).into_iter(), &fields)?
+            users::select(call, &view, members(&view, dc).into_iter(), USER_ORDER)?
         }
     };
     Ok(users::reply(call, detail, &users))

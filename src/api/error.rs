@@ -157,6 +157,11 @@ impl ApiError {
         Self::detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
     }
 
+    /// 408: the body did not come in time.
+    pub(crate) fn too_slow() -> Self {
+        Self::detail(StatusCode::REQUEST_TIMEOUT, "The request took too long.")
+    }
+
     /// 413 of decision 22.
     pub(crate) fn too_large() -> Self {
         Self::detail(StatusCode::PAYLOAD_TOO_LARGE, "Request body too large.")

@@ -12,6 +12,9 @@ use crate::accounts::{Group, NewGroup, User};
 use crate::directory::View;
 use crate::name::{DcName, UserName};
 
+/// The fields that groups can be sorted by.
+pub(super) const ORDER: &[&str] = &["name", "created"];
+
 /// GET of all: the groups that the caller manages.
 pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
     let view = call.app.directory.read();
@@ -27,7 +30,7 @@ pub(super) fn reply<'v>(
     groups: impl Iterator<Item = &'v Arc<Group>>,
 ) -> Result<Reply, ApiError> {
     let detail = Detail::parse(&call.params)?;
-    let paging = Paging::parse(&call.params, &["name", "created"])?;
+    let paging = Paging::parse(&call.params, ORDER)?;
     let find = |name: &str| subject::group(view, name).map(|group| &**group).filter(|g| g.name.as_str() == name);
     let groups = paging.page(groups.map(|group| &**group).collect(), find)?;
     Ok(if detail.full {

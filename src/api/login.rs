@@ -11,16 +11,21 @@ use serde_json::{Map, Value, json};
 
 use super::throttle::typed_name;
 use super::{ApiError, App, Call, Credential, Noun, OpenCall, Reply, routes::Pending};
+use crate::accounts::input::MAX_PASSWORD;
 use crate::accounts::secrets::{Secret, new_token};
 use crate::accounts::user::PasswordEpoch;
 use crate::accounts::{NewSession, User, UserChange};
 use crate::audit::Record;
 use crate::name::UserName;
 
-/// The longest password that a user can have, in bytes (decision 9).
-const MAX_PASSWORD: usize = 1024;
-
 const WRONG: &str = "Unable to log in with provided credentials.";
+const DISABLED: &str = "User account is disabled.";
+const NO_API_ACCESS: &str = "User account is not allowed to access API.";
+
+/// All refusals of a login whose fields are there.
+pub(super) fn refusals() -> [ApiError; 3] {
+    [WRONG, DISABLED, NO_API_ACCESS].map(bad_request)
+}
 
 /// `POST /accounts/login/`.
 pub(super) fn login(call: &OpenCall) -> Pending<'_> {
@@ -52,10 +57,10 @@ async fn attempt(call: &OpenCall, name: Option<&UserName>) -> Result<Reply, ApiE
     let epoch = user.password_epoch;
     let Some(user) = app.directory.read().user_by_id(user.id).cloned() else { return Err(bad_request(WRONG)) };
     if !user.usable_at(call.now) {
-        return Err(bad_request("User account is disabled."));
+        return Err(bad_request(DISABLED));
     }
     if !user.api_access {
-        return Err(bad_request("User account is not allowed to access API."));
+        return Err(bad_request(NO_API_ACCESS));
     }
     let epoch = strengthen(app, &user, epoch, password).await;
 

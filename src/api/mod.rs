@@ -22,6 +22,7 @@ mod login;
 pub(crate) mod lookup;
 mod metrics;
 mod negotiate;
+pub(crate) mod openapi;
 mod permissions;
 mod profiles;
 mod represent;
@@ -38,6 +39,7 @@ mod users;
 
 use std::sync::Arc;
 
+use hyper::body::Bytes;
 use tokio::sync::Semaphore;
 
 pub(crate) use call::{Call, Caller, Credential, OpenCall, Params};
@@ -64,6 +66,8 @@ pub(crate) struct App {
     pub(crate) audit: Audit,
     throttle: throttle::Throttle,
     metrics: metrics::Metrics,
+    /// The OpenAPI document.
+    openapi: Bytes,
     /// One permit for each write that is running.
     writes: Arc<Semaphore>,
 }
@@ -79,6 +83,7 @@ impl App {
             audit,
             throttle: throttle::Throttle::new(&config.throttle),
             metrics: metrics::Metrics::default(),
+            openapi: openapi::text(&config.profile).into(),
             writes: Arc::new(Semaphore::new(usize::try_from(WRITES).unwrap_or(usize::MAX))),
             config,
         }

@@ -6,12 +6,15 @@ use super::{ApiError, Call, Noun, Reply, subject};
 use crate::accounts::Permission;
 use crate::accounts::access::{Endpoint, Target};
 
+/// The fields that permissions can be sorted by.
+pub(super) const ORDER: &[&str] = &["name"];
+
 /// GET of all.
 pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
     let rights = subject::rights(call, &call.app.directory.read());
     subject::check(&rights, Endpoint::Permissions, Target::List, Noun::Permission)?;
     let detail = Detail::parse(&call.params)?;
-    let paging = Paging::parse(&call.params, &["name"])?;
+    let paging = Paging::parse(&call.params, ORDER)?;
     let all = Permission::ALL;
     let page = paging.page(all.iter().collect(), |name| all.iter().find(|permission| permission.name() == name))?;
     Ok(if detail.full {

@@ -16,7 +16,7 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
         let view = call.app.directory.read();
         let rights = subject::rights(call, &view);
         subject::check(&rights, Endpoint::Users, Target::List, Noun::User)?;
-        let paging = Paging::parse(&call.params, &["username", "created"])?;
+        let paging = Paging::parse(&call.params, users::ORDER)?;
         let all = view.users().filter(|user| rights.manages_user(user)).collect();
         paging.page(all, |name| users::find(&view, name))?.into_iter().cloned().collect()
     };

@@ -24,7 +24,7 @@ use crate::directory::View;
 use crate::name::DcName;
 
 /// The version of the API that is spoken, for `es_version`.
-const API_VERSION: HeaderValue = HeaderValue::from_static("4.6");
+pub(super) const VERSION: &str = "4.6";
 const ES_VERSION: HeaderName = HeaderName::from_static("es_version");
 const ES_USERNAME: HeaderName = HeaderName::from_static("es_username");
 const ES_DC: HeaderName = HeaderName::from_static("es_dc");
@@ -69,11 +69,11 @@ where
     let mut form = Form { allow: None, view: "", indent: 0 };
     let Some(path) = decode(head.uri.path()) else { return form.error(&ApiError::no_resource(), None) };
     let Some((endpoint, args)) = path.strip_prefix("/api/").and_then(find) else {
-        return match health::page(app, &head.method, &path) {
-            Some((status, content_type, text)) => {
-                form.page(status, HeaderValue::from_static(content_type), text.into())
-            }
-            None => form.error(&ApiError::no_resource(), None),
+        let Some(page) = health::find(&path) else { return form.error(&ApiError::no_resource(), None) };
+        form.allow = Some(&health::ALLOW);
+        return match page.answer(app, &head.method) {
+            Ok((status, text)) => form.bytes(status, HeaderValue::from_static(page.content_type), text),
+            Err(error) => form.error(&error, None),
         };
     };
     (form.allow, form.view) = (Some(&endpoint.allow), endpoint.route.view);
@@ -94,7 +94,7 @@ impl Who {
     }
 
     fn identify(self, headers: &mut HeaderMap) {
-        headers.insert(ES_VERSION, API_VERSION);
+        headers.insert(ES_VERSION, HeaderValue::from_static(VERSION));
         match self.0 {
             Some((username, dc)) => {
                 headers.insert(ES_USERNAME, username);
@@ -239,7 +239,7 @@ where
     if head.method == Method::GET {
         return Ok(Params::from_query(head.uri.query()));
     }
-    let late = |_| ApiError::detail(StatusCode::REQUEST_TIMEOUT, "The request took too long.");
+    let late = |_| ApiError::too_slow();
     let bytes = tokio::time::timeout(BODY_TIME, read(body, app.config.http.max_body)).await.map_err(late)??;
     if !bytes.is_empty() {
         negotiate::check_body_type(&head.headers)?;
@@ -302,6 +302,11 @@ struct Form {
 impl Form {
     fn page(self, status: StatusCode, content_type: HeaderValue, text: Vec<u8>) -> Answer {
         let text = if content_type == JSON { finish(text, self.indent) } else { text.into() };
+        self.bytes(status, content_type, text)
+    }
+
+    /// An answer whose text is ready to be sent.
+    fn bytes(self, status: StatusCode, content_type: HeaderValue, text: Bytes) -> Answer {
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(CONTENT_TYPE, content_type);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -11,12 +11,15 @@ use crate::accounts::{NewSshKey, SshKey, StoreError, User, key_rules};
 use crate::config;
 use crate::sshkey::{KeyType, Policy};
 
+/// The fields that keys can be sorted by.
+pub(super) const ORDER: &[&str] = &["title"];
+
 /// GET of all.
 pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
     let view = call.app.directory.read();
     let user = subject::user(call, &view, &subject::rights(call, &view), Endpoint::User)?;
     let detail = Detail::parse(&call.params)?;
-    let paging = Paging::parse(&call.params, &["title"])?;
+    let paging = Paging::parse(&call.params, ORDER)?;
     let keys = paging.page(user.ssh_keys.iter().collect(), |title| find(user, title))?;
     Ok(if detail.full { Reply::ok(&Each(&keys, SshKeyObject::new)) } else { Reply::ok(&Names(&keys)) })
 }

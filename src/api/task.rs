@@ -9,6 +9,25 @@ use super::envelope::caller_of_task_id;
 use super::{ApiError, Call, OpenCall, Reply, routes::Pending};
 use crate::audit::Record;
 
+/// How many lines the log shows, and the most that it shows.
+pub(super) const LOG_DEFAULT: usize = 10;
+pub(super) const LOG_MAX: usize = 1000;
+
+/// 404: no write had this task id.
+pub(super) fn missing() -> ApiError {
+    ApiError::detail(StatusCode::NOT_FOUND, "Task does not exist")
+}
+
+/// 404: no asynchronous task has this id.
+pub(super) fn gone() -> ApiError {
+    ApiError::detail(StatusCode::NOT_FOUND, "Task does not exist (anymore)")
+}
+
+/// 406.
+pub(super) fn not_cancelable() -> ApiError {
+    ApiError::detail(StatusCode::NOT_ACCEPTABLE, "Task cannot be canceled")
+}
+
 /// `GET /ping/`.
 pub(super) fn ping(_: &OpenCall) -> Pending<'_> {
     Box::pin(std::future::ready(Ok(Reply::plain("pong"))))
@@ -67,10 +86,10 @@ fn may_see(call: &Call, record: &Record) -> bool {
 /// `GET /task/log/`.
 pub(super) fn log(call: &Call) -> Result<Reply, ApiError> {
     let limit = match call.params.get("limit").and_then(serde_json::Value::as_str) {
-        None | Some("") => 10,
+        None | Some("") => LOG_DEFAULT,
         Some(text) => match text.parse::<usize>() {
-            Ok(limit @ 1..=1000) => limit,
-            _ => return Err(ApiError::invalid("limit", "Enter a whole number from 1 to 1000.")),
+            Ok(limit @ 1..=LOG_MAX) => limit,
+            _ => return Err(ApiError::invalid("limit", &format!("Enter a whole number from 1 to {LOG_MAX}."))),
         },
     };
     let records = call.app.audit.newest(limit, |record| may_see(call, record));
@@ -93,7 +112,7 @@ pub(super) fn details(call: &Call) -> Result<Reply, ApiError> {
     let found = call.app.audit.newest(1, |record| record.task_id == id && may_see(call, record));
     match found.first() {
         Some(record) => Ok(Reply::plain(&Line::from(&**record))),
-        None => Err(ApiError::detail(StatusCode::NOT_FOUND, "Task does not exist")),
+        None => Err(missing()),
     }
 }
 
@@ -105,11 +124,11 @@ pub(super) fn status(call: &Call) -> Result<Reply, ApiError> {
 /// `GET /task/(id)/done/`.
 pub(super) fn done(call: &Call) -> Result<Reply, ApiError> {
     task_id(call)?;
-    Err(ApiError::detail(StatusCode::NOT_FOUND, "Task does not exist (anymore)"))
+    Err(gone())
 }
 
 /// `PUT /task/(id)/cancel/`, `DELETE /task/(id)/`.
 pub(super) fn cancel(call: &Call) -> Result<Reply, ApiError> {
     task_id(call)?;
-    Err(ApiError::detail(StatusCode::NOT_ACCEPTABLE, "Task cannot be canceled"))
+    Err(not_cancelable())
 }

@@ -18,6 +18,9 @@ use crate::accounts::{FIRST_ADMIN, Group, StoreError, User};
 use crate::directory::View;
 use crate::name::UserName;
 
+/// The fields that users can be sorted by.
+pub(super) const ORDER: &[&str] = &["username", "created"];
+
 /// GET: the users that the caller manages.
 pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
     let (detail, users) = {
@@ -25,7 +28,7 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
         let rights = subject::rights(call, &view);
         subject::check(&rights, Endpoint::Users, Target::List, Noun::User)?;
         let users = view.users().filter(|user| rights.manages_user(user));
-        select(call, &view, users, &["username", "created"])?
+        select(call, &view, users, ORDER)?
     };
     Ok(reply(call, detail, &users))
 }

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::admin;
-use crate::config::Config;
+use crate::config::{Config, Profile};
 use crate::directory::managed::{BECOME_SLAPD, become_slapd};
 use crate::telemetry;
+use crate::{admin, api};
 
 /// An identity and SSH key directory: the Danube Cloud accounts API and sshd's keys over LDAP.
 #[derive(Parser)]
@@ -42,6 +42,8 @@ enum Command {
         #[command(flatten)]
         args: admin::schema::SchemaArgs,
     },
+    /// Print the OpenAPI document of the API, as it is with the default configuration.
+    Openapi,
     /// Print the version.
     Version,
 }
@@ -104,6 +106,7 @@ pub fn main() -> ExitCode {
             Err(error) => bad_config(&error),
         },
         Command::Schema { args } => admin::schema::run(&args),
+        Command::Openapi => admin::say(api::openapi::text(&Profile::default()).trim_end()),
         Command::Version => admin::say(concat!("usherd ", env!("CARGO_PKG_VERSION"))),
     }
 }

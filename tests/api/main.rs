@@ -15,6 +15,8 @@ mod esdc_api;
 #[cfg(test)]
 mod neighbours;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod roles;

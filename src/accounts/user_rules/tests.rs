@@ -97,9 +97,11 @@ fn binding_needs_a_datacenter_once_the_fields_are_right() {
 
 #[test]
 fn a_user_admin_makes_bound_users_without_more_rights_than_his() {
-    let new =
-        post("bob", json!({"dc": "dc3", "dc_bound": "nonsense", "groups": ["in3"]}), &user_admin(), "dc3").unwrap();
+    let new = post("bob", json!({"dc": "dc3", "dc_bound": false, "groups": ["in3"]}), &user_admin(), "dc3").unwrap();
     assert_eq!(new.dc_bound, Some(dc("dc3")));
+    // Dropped, but what is no boolean is refused as everywhere (decision 6).
+    let odd = post("bob", json!({"dc": "dc3", "dc_bound": "nonsense"}), &user_admin(), "dc3").unwrap_err();
+    assert_eq!(odd, json!({"dc_bound": ["Invalid value."]}));
     assert_eq!(
         post("bob", json!({"dc": "dc3", "is_super_admin": true}), &user_admin(), "dc3").unwrap_err(),
         json!({"is_super_admin": ["You don't have permission to modify this attribute."]})

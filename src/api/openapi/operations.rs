@@ -1,0 +1,498 @@
+//! What each operation takes and gives, beyond what the route table says. Data only; `mod` makes JSON of it.
+//!
+//! Credentials, negotiation, bodies that are no JSON and the like are the same for all and not listed here.
+
+use hyper::Method;
+
+use super::super::{Noun, datacenters, dc_members, groups, permissions, sshkeys, users};
+
+/// One method of one URL.
+pub(super) struct Operation {
+    pub(super) pattern: &'static str,
+    pub(super) method: Method,
+    /// `operationId`.
+    pub(super) id: &'static str,
+    pub(super) summary: &'static str,
+    /// Who may call it, and what else the route's own text does not say.
+    pub(super) about: &'static str,
+    pub(super) query: &'static [Query],
+    /// The schema of the body, by its component's name.
+    pub(super) body: Option<&'static str>,
+    pub(super) success: Success,
+    pub(super) refusals: &'static [Refusal],
+}
+
+/// A parameter of the query string.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Query {
+    Full,
+    Extended,
+    /// The documented name of the filter.
+    IsActive,
+    /// The original's name of it.
+    Active,
+    /// The fields that the list can be sorted by, its default first.
+    OrderBy(&'static [&'static str]),
+    Limit,
+    After,
+    /// How many lines of the log.
+    LogLimit,
+}
+
+/// What is answered when it works; schemas by their components' names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Success {
+    /// Names, or objects where `full` or `extended` is set.
+    List(&'static str),
+    Objects(&'static str),
+    One(&'static str),
+    Created(&'static str),
+    Deleted,
+    /// Without an envelope.
+    Bare(&'static str),
+    /// It never works: there are no asynchronous tasks.
+    Never,
+}
+
+/// A refusal that not every operation has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Missing(Noun),
+    Exists(Noun),
+    /// 400 with what the user is still needed for.
+    Relations,
+    /// 428.
+    MainDatacenter,
+    /// 404 of a task that is not in the log.
+    NoTask,
+    /// 404 of an asynchronous task.
+    NoAsyncTask,
+    /// 406 of an asynchronous task.
+    NotCancelable,
+    /// 400 of the login.
+    Login,
+}
+
+use Query::{Active, After, Extended, Full, IsActive, Limit, LogLimit, OrderBy};
+use Refusal::{Exists, Login, MainDatacenter, Missing, NoAsyncTask, NoTask, NotCancelable, Relations};
+use Success::{Bare, Created, Deleted, List, Never, Objects, One};
+
+const STAFF: &str = "For SuperAdmins.";
+const ADMINS: &str = "For SuperAdmins, and for UserAdmins as far as they manage the objects.";
+const OWNER_TOO: &str = "For SuperAdmins, for UserAdmins who manage the user, and for the user.";
+const OWNER_OR_STAFF: &str = "For SuperAdmins and for the user.";
+const DC_ADMIN: &str = "For SuperAdmins, the datacenter's owner and members of its groups with the permission admin.";
+const ANY: &str = "For every user of the API.";
+
+const USER: &[Refusal] = &[Missing(Noun::User)];
+const GROUP: &[Refusal] = &[Missing(Noun::Group)];
+const DATACENTER: &[Refusal] = &[Missing(Noun::Datacenter)];
+const ATTACHED: &[Refusal] = &[Missing(Noun::Datacenter), Missing(Noun::Group)];
+const KEY: &[Refusal] = &[Missing(Noun::User), Missing(Noun::SshKey)];
+
+/// What most rows leave out.
+const BASE: Operation = Operation {
+    pattern: "",
+    method: Method::GET,
+    id: "",
+    summary: "",
+    about: "",
+    query: &[],
+    body: None,
+    success: Never,
+    refusals: &[],
+};
+
+/// Every operation, in the order of the route table.
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        pattern: "accounts/user",
+        id: "list_users",
+        summary: "List users",
+        about: ADMINS,
+        query: &[Full, Extended, IsActive, Active, OrderBy(users::ORDER), Limit, After],
+        success: List("User"),
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/profile",
+        id: "list_profiles",
+        summary: "List user profiles",
+        about: ADMINS,
+        query: &[OrderBy(users::ORDER), Limit, After],
+        success: Objects("Profile"),
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}",
+        id: "show_user",
+        summary: "Show user",
+        about: OWNER_TOO,
+        query: &[Extended],
+        success: One("User"),
+        refusals: USER,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}",
+        method: Method::POST,
+        id: "create_user",
+        about: "For SuperAdmins, and for UserAdmins in the datacenters that they manage. A user is bound to the \
+                datacenter dc unless a SuperAdmin sends dc_bound=false.",
+        body: Some("UserCreate"),
+        success: Created("User"),
+        refusals: &[Exists(Noun::User), Missing(Noun::Datacenter), Missing(Noun::User)],
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}",
+        method: Method::PUT,
+        id: "update_user",
+        about: "For SuperAdmins, for UserAdmins who manage the user, and for the user, whose own is_active, \
+                api_access and groups are not his to change. A new password ends the user's sessions.",
+        body: Some("UserUpdate"),
+        success: One("User"),
+        refusals: &[Missing(Noun::User), Missing(Noun::Datacenter)],
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}",
+        method: Method::DELETE,
+        id: "delete_user",
+        about: "For SuperAdmins, and for UserAdmins who manage the user; nobody deletes himself. Who owns a \
+                datacenter can't be deleted.",
+        success: Deleted,
+        refusals: &[Missing(Noun::User), Relations],
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}/apikeys",
+        id: "show_apikeys",
+        summary: "Show API keys",
+        about: OWNER_OR_STAFF,
+        success: One("ApiKeys"),
+        refusals: USER,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}/apikeys",
+        method: Method::PUT,
+        id: "update_apikeys",
+        about: OWNER_OR_STAFF,
+        body: Some("ApiKeysUpdate"),
+        success: One("ApiKeys"),
+        refusals: USER,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}/profile",
+        id: "show_profile",
+        summary: "Show user profile",
+        about: OWNER_TOO,
+        success: One("Profile"),
+        refusals: USER,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}/profile",
+        method: Method::PUT,
+        id: "update_profile",
+        about: OWNER_TOO,
+        body: Some("ProfileUpdate"),
+        success: One("Profile"),
+        refusals: USER,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}/sshkey",
+        id: "list_sshkeys",
+        summary: "List user SSH keys",
+        about: OWNER_TOO,
+        query: &[Full, Extended, OrderBy(sshkeys::ORDER), Limit, After],
+        success: List("SshKey"),
+        refusals: USER,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}/sshkey/{title}",
+        id: "show_sshkey",
+        summary: "Show user SSH key",
+        about: OWNER_TOO,
+        success: One("SshKey"),
+        refusals: KEY,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}/sshkey/{title}",
+        method: Method::POST,
+        id: "create_sshkey",
+        about: "For SuperAdmins, for UserAdmins who manage the user, and for the user, who may restrict what a key \
+                can do but not set options that grant something.",
+        body: Some("SshKeyCreate"),
+        success: Created("SshKey"),
+        refusals: &[Missing(Noun::User), Missing(Noun::SshKey), Exists(Noun::SshKey), Exists(Noun::User)],
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/user/{user}/sshkey/{title}",
+        method: Method::DELETE,
+        id: "delete_sshkey",
+        about: OWNER_TOO,
+        success: Deleted,
+        refusals: KEY,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/group",
+        id: "list_groups",
+        summary: "List user groups",
+        about: ADMINS,
+        query: &[Full, Extended, OrderBy(groups::ORDER), Limit, After],
+        success: List("Group"),
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/group/{group}",
+        id: "show_group",
+        summary: "Show user group",
+        about: ADMINS,
+        query: &[Extended],
+        success: One("Group"),
+        refusals: GROUP,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/group/{group}",
+        method: Method::POST,
+        id: "create_group",
+        about: "For SuperAdmins. A group is bound and attached to the datacenter dc unless dc_bound is false.",
+        body: Some("GroupCreate"),
+        success: Created("Group"),
+        refusals: &[Exists(Noun::Group), Missing(Noun::Datacenter), Missing(Noun::Group)],
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/group/{group}",
+        method: Method::PUT,
+        id: "update_group",
+        about: STAFF,
+        body: Some("GroupUpdate"),
+        success: One("Group"),
+        refusals: GROUP,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/group/{group}",
+        method: Method::DELETE,
+        id: "delete_group",
+        about: STAFF,
+        success: Deleted,
+        refusals: GROUP,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/permission",
+        id: "list_permissions",
+        summary: "List permissions",
+        about: STAFF,
+        query: &[Full, Extended, OrderBy(permissions::ORDER), Limit, After],
+        success: List("Permission"),
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/permission/{permission}",
+        id: "show_permission",
+        summary: "Show permission",
+        about: STAFF,
+        success: One("Permission"),
+        refusals: &[Missing(Noun::Permission)],
+        ..BASE
+    },
+    Operation {
+        pattern: "dc",
+        id: "list_datacenters",
+        summary: "List datacenters",
+        about: ANY,
+        query: &[Full, Extended, OrderBy(datacenters::ORDER), Limit, After],
+        success: List("Datacenter"),
+        ..BASE
+    },
+    Operation {
+        pattern: "dc/{dc}",
+        id: "show_datacenter",
+        summary: "Show datacenter",
+        about: "For everybody who can see it.",
+        query: &[Full, Extended],
+        success: One("Datacenter"),
+        refusals: DATACENTER,
+        ..BASE
+    },
+    Operation {
+        pattern: "dc/{dc}",
+        method: Method::POST,
+        id: "create_datacenter",
+        about: STAFF,
+        body: Some("DatacenterCreate"),
+        success: Created("Datacenter"),
+        refusals: &[Exists(Noun::Datacenter), Missing(Noun::Datacenter), Missing(Noun::Group)],
+        ..BASE
+    },
+    Operation {
+        pattern: "dc/{dc}",
+        method: Method::PUT,
+        id: "update_datacenter",
+        about: STAFF,
+        body: Some("DatacenterUpdate"),
+        success: One("Datacenter"),
+        refusals: ATTACHED,
+        ..BASE
+    },
+    Operation {
+        pattern: "dc/{dc}",
+        method: Method::DELETE,
+        id: "delete_datacenter",
+        about: "For SuperAdmins. Its users and groups are unbound, its groups detached; nothing else is deleted.",
+        success: Deleted,
+        refusals: &[Missing(Noun::Datacenter), MainDatacenter],
+        ..BASE
+    },
+    Operation {
+        pattern: "dc/{dc}/user",
+        id: "list_datacenter_users",
+        summary: "List users of datacenter",
+        about: DC_ADMIN,
+        query: &[Full, Extended, IsActive, Active, OrderBy(dc_members::USER_ORDER), Limit, After],
+        success: List("User"),
+        refusals: DATACENTER,
+        ..BASE
+    },
+    Operation {
+        pattern: "dc/{dc}/user/{user}",
+        id: "show_datacenter_user",
+        summary: "Show user of datacenter",
+        about: DC_ADMIN,
+        success: One("User"),
+        refusals: &[Missing(Noun::Datacenter), Missing(Noun::User)],
+        ..BASE
+    },
+    Operation {
+        pattern: "dc/{dc}/group",
+        id: "list_datacenter_groups",
+        summary: "List user groups of datacenter",
+        about: DC_ADMIN,
+        query: &[Full, Extended, OrderBy(groups::ORDER), Limit, After],
+        success: List("Group"),
+        refusals: DATACENTER,
+        ..BASE
+    },
+    Operation {
+        pattern: "dc/{dc}/group/{group}",
+        id: "show_datacenter_group",
+        summary: "Show user group of datacenter",
+        about: DC_ADMIN,
+        query: &[Full, Extended],
+        success: One("Group"),
+        refusals: ATTACHED,
+        ..BASE
+    },
+    Operation {
+        pattern: "dc/{dc}/group/{group}",
+        method: Method::POST,
+        id: "attach_group",
+        about: "For SuperAdmins. The group and its members who are bound to another datacenter are unbound. The \
+                answer shows the group as it was before.",
+        success: Created("Group"),
+        refusals: &[Missing(Noun::Datacenter), Missing(Noun::Group), Exists(Noun::Group)],
+        ..BASE
+    },
+    Operation {
+        pattern: "dc/{dc}/group/{group}",
+        method: Method::DELETE,
+        id: "detach_group",
+        about: "For SuperAdmins. The group is unbound.",
+        success: Deleted,
+        refusals: ATTACHED,
+        ..BASE
+    },
+    Operation {
+        pattern: "accounts/login",
+        method: Method::POST,
+        id: "login",
+        summary: "Login",
+        about: "Needs no credentials.",
+        body: Some("Login"),
+        success: Bare("Session"),
+        refusals: &[Login],
+        ..BASE
+    },
+    Operation { pattern: "accounts/logout", id: "logout", summary: "Logout", about: ANY, success: Bare("Bye"), ..BASE },
+    Operation { pattern: "ping", id: "ping", summary: "Ping", success: Bare("Pong"), ..BASE },
+    Operation {
+        pattern: "task",
+        id: "list_tasks",
+        summary: "List running tasks",
+        about: ANY,
+        success: Bare("Tasks"),
+        ..BASE
+    },
+    Operation {
+        pattern: "task/log",
+        id: "list_task_log",
+        summary: "Show task log",
+        about: ANY,
+        query: &[LogLimit],
+        success: Bare("TaskLog"),
+        ..BASE
+    },
+    Operation {
+        pattern: "task/{task}",
+        id: "show_task",
+        summary: "Show task",
+        about: "For SuperAdmins and for the user who made the change.",
+        success: Bare("TaskLogEntry"),
+        refusals: &[NoTask],
+        ..BASE
+    },
+    Operation {
+        pattern: "task/{task}",
+        method: Method::DELETE,
+        id: "delete_task",
+        summary: "Cancel task",
+        about: ANY,
+        refusals: &[NotCancelable],
+        ..BASE
+    },
+    Operation {
+        pattern: "task/{task}/status",
+        id: "show_task_status",
+        summary: "Show task status",
+        about: ANY,
+        refusals: &[NoAsyncTask],
+        ..BASE
+    },
+    Operation {
+        pattern: "task/{task}/state",
+        id: "show_task_state",
+        summary: "Show task state",
+        about: ANY,
+        refusals: &[NoAsyncTask],
+        ..BASE
+    },
+    Operation {
+        pattern: "task/{task}/done",
+        id: "show_task_done",
+        summary: "Show whether task is done",
+        about: ANY,
+        refusals: &[NoAsyncTask],
+        ..BASE
+    },
+    Operation {
+        pattern: "task/{task}/cancel",
+        method: Method::PUT,
+        id: "cancel_task",
+        summary: "Cancel task",
+        about: ANY,
+        refusals: &[NotCancelable],
+        ..BASE
+    },
+];
