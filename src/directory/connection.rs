@@ -54,7 +54,16 @@ impl Change {
 #[derive(Default)]
 struct Slot {
     ldap: Option<Ldap>,
+    /// Counts the connections, so that a failure on an old one does not end a newer one.
+    generation: u64,
     hold_off: Option<(Instant, String)>,
+}
+
+/// A writer's connection: which writer's, and which of its connections.
+#[derive(Clone, Copy)]
+struct Place {
+    index: usize,
+    generation: u64,
 }
 
 /// One write.
@@ -173,12 +182,13 @@ impl Client {
     }
 
     /// A handle on a writer's connection, and which writer's it is.
-    async fn writer(&self) -> Result<(usize, Ldap), OpError> {
+    async fn writer(&self) -> Result<(Place, Ldap), OpError> {
         let index = self.next_writer.fetch_add(1, Ordering::Relaxed) % WRITERS;
         let mut slot = self.writers[index].lock().await;
         if let Some(ldap) = &mut slot.ldap {
             if !ldap.is_closed() {
-                return Ok((index, ldap.clone()));
+                let ldap = ldap.clone();
+                return Ok((Place { index, generation: slot.generation }, ldap));
             }
             slot.ldap = None;
         }
@@ -189,8 +199,9 @@ impl Client {
         }
         match self.connect().await {
             Ok(ldap) => {
-                *slot = Slot { ldap: Some(ldap.clone()), hold_off: None };
-                Ok((index, ldap))
+                let generation = slot.generation + 1;
+                *slot = Slot { ldap: Some(ldap.clone()), generation, hold_off: None };
+                Ok((Place { index, generation }, ldap))
             }
             Err(error) => {
                 slot.hold_off = Some((Instant::now() + HOLD_OFF, describe(&error)));
@@ -200,10 +211,13 @@ impl Client {
     }
 
     /// Gives a writer's connection up, unless another caller has replaced it already.
-    async fn give_up(&self, index: usize, error: &LdapError) {
-        if code::breaks_connection(error) {
+    async fn give_up(&self, place: Place, error: &LdapError) {
+        if !code::breaks_connection(error) {
+            return;
+        }
+        let mut slot = self.writers[place.index].lock().await;
+        if slot.generation == place.generation && slot.ldap.take().is_some() {
             warn!(%error, "a connection to the directory is given up");
-            self.writers[index].lock().await.ldap = None;
         }
     }
 
@@ -211,12 +225,12 @@ impl Client {
     async fn run(&self, operation: &Operation<'_>) -> Result<LdapResult, OpError> {
         let mut retried = false;
         loop {
-            let (index, mut ldap) = self.writer().await?;
+            let (place, mut ldap) = self.writer().await?;
             ldap.with_timeout(self.operation_timeout);
             match operation.send(&mut ldap).await {
                 Ok(result) => return code::check(result),
                 Err(error) => {
-                    self.give_up(index, &error).await;
+                    self.give_up(place, &error).await;
                     if !retried && code::never_sent(&error) {
                         retried = true;
                         continue;
@@ -264,17 +278,26 @@ impl Client {
 
     /// Reads one entry; `None` if it does not exist. Not for answering requests: those are answered by the replica.
     pub(crate) async fn read(&self, dn: &str, attributes: &[&'static str]) -> Result<Option<RawEntry>, OpError> {
-        let (index, mut ldap) = self.writer().await?;
-        ldap.with_timeout(self.operation_timeout).with_search_options(SearchOptions::new().sizelimit(1));
-        match ldap.search(dn, Scope::Base, "(objectClass=*)", attributes.to_vec()).await {
-            Ok(result) => match code::check(result.1) {
-                Ok(_) => Ok(result.0.into_iter().find_map(|entry| RawEntry::from_tag(entry.0))),
-                Err(OpError::Store(StoreError::NotFound)) => Ok(None),
-                Err(error) => Err(error),
-            },
-            Err(error) => {
-                self.give_up(index, &error).await;
-                Err(code::client_error(&error))
+        let mut retried = false;
+        loop {
+            let (place, mut ldap) = self.writer().await?;
+            ldap.with_timeout(self.operation_timeout).with_search_options(SearchOptions::new().sizelimit(1));
+            match ldap.search(dn, Scope::Base, "(objectClass=*)", attributes.to_vec()).await {
+                Ok(result) => {
+                    return match code::check(result.1) {
+                        Ok(_) => Ok(result.0.into_iter().find_map(|entry| RawEntry::from_tag(entry.0))),
+                        Err(OpError::Store(StoreError::NotFound)) => Ok(None),
+                        Err(error) => Err(error),
+                    };
+                }
+                Err(error) => {
+                    self.give_up(place, &error).await;
+                    // reading twice does no harm
+                    if retried {
+                        return Err(code::client_error(&error));
+                    }
+                    retried = true;
+                }
             }
         }
     }
@@ -284,7 +307,8 @@ impl Client {
         if password.reveal().is_empty() || password.reveal().contains('\0') {
             return Ok(false);
         }
-        let _permit = self.bind_permits.acquire().await.map_err(|_| OpError::unavailable("stopping"))?;
+        let permit = tokio::time::timeout(self.operation_timeout, self.bind_permits.acquire()).await;
+        let Ok(Ok(_permit)) = permit else { return Err(OpError::unavailable("too many logins at a time")) };
         // an idle connection may have died with its server: then one new one is tried
         let mut idle = self.binders.lock().await.pop();
         loop {

@@ -30,6 +30,8 @@ pub(crate) enum Item {
     Group(Group),
     Datacenter(Datacenter),
     Session(Session),
+    /// No user, but something that goes by a user's name.
+    Claim(UserName),
     /// Nothing of ours, or nothing that can be made anything of.
     Skipped,
 }
@@ -44,6 +46,8 @@ pub(crate) struct UserFacts {
     pub(crate) locked_time: bool,
     pub(crate) ns_lock: bool,
     pub(crate) has_password: bool,
+    /// There are `usherSshKey` values about keys that are not there.
+    pub(crate) loose_keys: bool,
 }
 
 /// An entry with its identity and version.
@@ -64,6 +68,7 @@ impl Decoder {
             Place::User(name) if raw.is("inetOrgPerson") || raw.is("usherAccount") => self.user(raw, id, name),
             Place::Group(name) if raw.is("usherGroup") => Item::Group(self.group(raw, id, name)),
             Place::Datacenter(name) if raw.is("usherDatacenter") => Item::Datacenter(self.datacenter(raw, id, name)),
+            Place::Claim(name) => Item::Claim(name),
             Place::Session if raw.is("usherSession") => session(raw, id).map_or(Item::Skipped, Item::Session),
             _ => Item::Skipped,
         };
@@ -75,7 +80,7 @@ impl Decoder {
         if raw.values("uid").len() > 1 {
             warnings.add("uid: only the value in the DN counts");
         }
-        let ssh_keys = keys::decode(raw, &mut warnings);
+        let (ssh_keys, loose_keys) = keys::decode(raw, &mut warnings);
         let values = PROFILE_VALUES
             .iter()
             .filter_map(|(field, attribute)| Some((*field, text(raw, attribute, &mut warnings)?.into())))
@@ -90,6 +95,7 @@ impl Decoder {
             locked_time,
             ns_lock,
             has_password: !passwords.is_empty(),
+            loose_keys,
         };
         let user = User {
             id,
@@ -265,7 +271,7 @@ fn sane(value: &[u8]) -> Option<&str> {
     (text.len() <= LONGEST_TEXT && !text.chars().any(char::is_control)).then_some(text)
 }
 
-/// The earlier of `shadowExpire` (days since 1970; not positive means never) and `pwdEndTime`. A value that can't be
+/// The earlier of `shadowExpire` (days since 1970; negative means never) and `pwdEndTime`. A value that can't be
 /// read ends the account: an administrator meant to end it.
 fn expiry(raw: &RawEntry, warnings: &mut Warnings) -> Option<Timestamp> {
     let shadow = raw.values("shadowexpire").first().and_then(|v| {

@@ -28,6 +28,9 @@ struct Parent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     User(UserName),
+    /// An entry below the people whose RDN holds more than the `uid`. It is no user, since writes could not name it, but
+    /// it claims the name: beside a user of that name neither may do anything.
+    Claim(UserName),
     Group(GroupName),
     Datacenter(DcName),
     Session,
@@ -97,13 +100,15 @@ impl Tree {
         let Some(parsed) = parse(dn) else { return Place::Other };
         let Some((rdn, parent)) = parsed.split_first() else { return Place::Other };
         let value = |kind: &str| rdn.iter().find(|(k, _)| k == kind).map(|(_, v)| v.as_str());
+        let single = |kind: &str| value(kind).filter(|_| rdn.len() == 1);
         let below = |container: &Parent| same(parent, &container.parsed);
         if below(&self.people) {
-            value("uid").and_then(|v| UserName::parse(v).ok()).map_or(Place::Other, Place::User)
+            let place = if rdn.len() == 1 { Place::User } else { Place::Claim };
+            value("uid").and_then(|v| UserName::parse(v).ok()).map_or(Place::Other, place)
         } else if below(&self.groups) {
-            value("cn").and_then(|v| GroupName::parse(v).ok()).map_or(Place::Other, Place::Group)
+            single("cn").and_then(|v| GroupName::parse(v).ok()).map_or(Place::Other, Place::Group)
         } else if below(&self.datacenters) {
-            value("cn").and_then(|v| DcName::parse(v).ok()).map_or(Place::Other, Place::Datacenter)
+            single("cn").and_then(|v| DcName::parse(v).ok()).map_or(Place::Other, Place::Datacenter)
         } else if below(&self.sessions) {
             Place::Session
         } else {
@@ -240,10 +245,11 @@ mod tests {
             "uid=bob;ou=people;dc=example;dc=org",
             "uid= bob ,ou=people,dc=example,dc=org",
             "uid=\\62ob,ou=people,dc=example,dc=org",
-            "uid=bob+cn=Bob B,ou=people,dc=example,dc=org",
-            "cn=Bob\\2c B+uid=bob,ou=people,dc=example,dc=org",
         ] {
             assert_eq!(tree().place(dn), user("bob"), "{dn}");
+        }
+        for dn in ["uid=bob+cn=Bob B,ou=people,dc=example,dc=org", "cn=Bob\\2c B+uid=bob,ou=people,dc=example,dc=org"] {
+            assert_eq!(tree().place(dn), Place::Claim(UserName::parse("bob").unwrap()), "{dn}");
         }
     }
 

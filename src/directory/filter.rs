@@ -8,6 +8,7 @@ pub(crate) enum Filter<'a> {
     Equal(&'static str, &'a str),
     AtLeast(&'static str, &'a str),
     Any(Vec<Self>),
+    All(Vec<Self>),
 }
 
 impl Filter<'_> {
@@ -34,8 +35,8 @@ impl Filter<'_> {
                 }
                 out.push(')');
             }
-            Self::Any(parts) => {
-                out.push_str("(|");
+            Self::Any(parts) | Self::All(parts) => {
+                out.push_str(if matches!(self, Self::Any(_)) { "(|" } else { "(&" });
                 parts.iter().for_each(|part| part.write(out));
                 out.push(')');
             }

@@ -28,11 +28,12 @@ struct Meta {
     options: Options,
 }
 
-/// The keys of an entry, each with its title, sorted by title. Titles and fingerprints are unique in the result.
-pub(crate) fn decode(raw: &RawEntry, warnings: &mut Warnings) -> Vec<SshKey> {
+/// The keys of an entry, each with its title, sorted by title; titles and fingerprints are unique in the result. And
+/// whether there are `usherSshKey` values about keys that are not there, as LDAP tools leave them.
+pub(crate) fn decode(raw: &RawEntry, warnings: &mut Warnings) -> (Vec<SshKey>, bool) {
     let values = raw.values("sshpublickey");
     if values.is_empty() {
-        return Vec::new();
+        return (Vec::new(), !raw.values("ushersshkey").is_empty());
     }
     if values.len() > MOST_KEYS {
         warnings.add("sshPublicKey: too many values; the rest is skipped");
@@ -54,7 +55,7 @@ pub(crate) fn decode(raw: &RawEntry, warnings: &mut Warnings) -> Vec<SshKey> {
     // the smallest fingerprint is served first wherever two keys want one title
     keys.sort_unstable_by(|a, b| a.sha256().cmp(b.sha256()));
     let mut meta = metas(raw, warnings);
-    let mut titled: HashMap<KeyTitle, ()> = HashMap::new();
+    let mut titled: HashSet<KeyTitle> = HashSet::new();
     let mut out = Vec::with_capacity(keys.len());
     let mut untitled = Vec::new();
     for key in keys {
@@ -62,23 +63,23 @@ pub(crate) fn decode(raw: &RawEntry, warnings: &mut Warnings) -> Vec<SshKey> {
             // What restricts the key can't be read, so the key is not handed out.
             Some(None) => warnings.add("usherSshKey: a value can't be read; its key is skipped"),
             Some(Some(meta)) => match meta.title.clone() {
-                Some(title) if titled.insert(title.clone(), ()).is_none() => out.push(with_title(title, key, meta)),
+                Some(title) if titled.insert(title.clone()) => out.push(with_title(title, key, meta)),
                 _ => untitled.push((key, meta)),
             },
             None => untitled.push((key, Meta::default())),
         }
     }
     for (key, meta) in untitled {
-        let wanted = KeyTitle::parse(key.comment()).ok().filter(|title| !titled.contains_key(title));
+        let wanted = KeyTitle::parse(key.comment()).ok().filter(|title| !titled.contains(title));
         let title = wanted.or_else(|| KeyTitle::parse(&key.fingerprint_md5().replace(':', "")).ok());
         // two keys of one MD5 fingerprint can be made; the second can't be named and is skipped
         match title {
-            Some(title) if titled.insert(title.clone(), ()).is_none() => out.push(with_title(title, key, meta)),
+            Some(title) if titled.insert(title.clone()) => out.push(with_title(title, key, meta)),
             _ => warnings.add("sshPublicKey: two keys would have one title; one is skipped"),
         }
     }
     out.sort_unstable_by(|a, b| a.title.cmp(&b.title));
-    out
+    (out, !meta.is_empty())
 }
 
 fn with_title(title: KeyTitle, public: PublicKey, meta: Meta) -> SshKey {

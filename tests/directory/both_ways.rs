@@ -88,6 +88,55 @@ fn a_key_added_by_ldapmodify_is_listed_named_and_deleted_like_any_other() {
 }
 
 #[test]
+fn a_key_that_an_ldap_tool_took_away_alone_can_be_added_again() {
+    let usherd = Usherd::start();
+    create(&usherd, "bob", &json!({}));
+    let path = "/accounts/user/bob/sshkey/k/";
+    usherd.api().post(path, &json!({"key": KEY_A})).result(201);
+    usherd.ldap().modify(&format!("dn: {}\nchangetype: modify\ndelete: sshPublicKey\n", user_dn("bob")));
+    eventually_true(SOON, "the key is gone", || usherd.api().get(path).status == 404);
+    usherd.api().post(path, &json!({"key": KEY_A})).result(201);
+    usherd.api().get(path).result(200);
+    usherd.api().post("/accounts/user/bob/sshkey/k2/", &json!({"key": KEY_A})).result(400);
+}
+
+#[test]
+fn a_datacenter_made_again_has_no_groups_and_a_user_made_again_owns_nothing() {
+    let usherd = Usherd::start();
+    let api = usherd.api();
+    create(&usherd, "bob", &json!({}));
+    api.post("/dc/dc9/", &json!({"site": "dc9.example.com", "owner": "bob"})).result(201);
+    let group = json!({"dc": "dc9", "permissions": ["admin", "user_admin"]});
+    api.post("/accounts/group/g9/", &group).result(201);
+    usherd.ldap().delete(&user_dn("bob"));
+    eventually_true(SOON, "bob is gone", || api.get("/accounts/user/bob/").status == 404);
+    create(&usherd, "bob", &json!({}));
+    assert_ne!(api.get("/dc/dc9/").result(200)["owner"], json!("bob"));
+    usherd.ldap().delete("cn=dc9,ou=datacenters,dc=example,dc=org");
+    eventually_true(SOON, "dc9 is gone", || api.get("/dc/dc9/").status == 404);
+    api.post("/dc/dc9/", &json!({"site": "dc9.example.com"})).result(201);
+    assert_eq!(api.get("/dc/dc9/").result(200)["groups"], json!([]));
+    let group = api.get("/accounts/group/g9/?extended=1").result(200);
+    assert_eq!((&group["dcs"], &group["dc_bound"]), (&json!([]), &json!(false)));
+}
+
+#[test]
+fn two_entries_with_one_uid_get_no_keys_and_no_login() {
+    let usherd = Usherd::start();
+    create(&usherd, "bob", &json!({"api_access": true}));
+    let bob = usherd.login("bob", "pw-of-it");
+    usherd.ldap().add(
+        "dn: cn=Other+uid=bob,ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\ncn: Other\nsn: O\nuid: bob\n",
+    );
+    eventually_true(SOON, "nobody is bob", || usherd.api().get("/accounts/user/bob/").status == 404);
+    assert_eq!(bob.get("/accounts/user/bob/").status, 403);
+    let login = json!({"username": "bob", "password": "pw-of-it"});
+    assert_eq!(usherd.anonymous().post("/accounts/login/", &login).status, 400);
+    usherd.ldap().delete("cn=Other+uid=bob,ou=people,dc=example,dc=org");
+    eventually_true(SOON, "bob is bob again", || bob.get("/accounts/user/bob/").status == 200);
+}
+
+#[test]
 fn nonsense_values_hurt_nobody_else_and_crash_nothing() {
     let usherd = Usherd::start();
     for name in ["good", "bad"] {

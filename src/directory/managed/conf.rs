@@ -174,6 +174,11 @@ access to filter="(usherActive=FALSE)" attrs=userPassword
 access to filter="(usherActive=FALSE)" attrs=sshPublicKey
   by {usherd} manage
   by * none
+# an open connection must not lift a lock: ppolicy deletes it with the old password
+access to filter="(pwdAccountLockedTime=000001010000Z)" attrs=userPassword
+  by {usherd} manage
+  by anonymous auth
+  by * none
 access to attrs=userPassword
   by {usherd} manage
   by self =xw

@@ -125,8 +125,7 @@ impl Consumer {
         self.replica.change(super::tables::Tables::begin_refresh);
         let request =
             SyncRequest { mode: RefreshMode::RefreshAndPersist, cookie: progress.cookie.clone(), reload_hint: false };
-        let classes = ["inetOrgPerson", "usherAccount", "usherGroup", "usherDatacenter", "usherSession"];
-        let filter = Filter::Any(classes.map(|class| Filter::Equal("objectClass", class)).to_vec()).text();
+        let filter = ours().text();
         let mut control: ldap3::controls::RawControl = request.into();
         control.crit = true;
         let mut stream = ldap
@@ -240,7 +239,7 @@ impl Consumer {
     /// an entry comes neither in the refresh nor after it. All of them are newer than the refresh's own cookie says.
     async fn catch_up(&self, cookie: Option<&[u8]>, ldap: &Ldap) -> Result<(), End> {
         let Some(csn) = cookie.and_then(oldest_csn) else { return Ok(()) };
-        let filter = Filter::AtLeast(schema::ENTRY_CSN, csn).text();
+        let filter = Filter::All(vec![ours(), Filter::AtLeast(schema::ENTRY_CSN, csn)]).text();
         let mut ldap = ldap.clone();
         ldap.with_timeout(self.client.operation_timeout());
         let found = ldap
@@ -272,6 +271,12 @@ impl Consumer {
             Err(error) => Err(End::Lost(format!("no sign of life: {error}"))),
         }
     }
+}
+
+/// The entries that the replica holds.
+fn ours() -> Filter<'static> {
+    let classes = ["inetOrgPerson", "usherAccount", "usherGroup", "usherDatacenter", "usherSession"];
+    Filter::Any(classes.map(|class| Filter::Equal("objectClass", class)).to_vec())
 }
 
 fn entry_id(uuid: &[u8]) -> Option<EntryId> {

@@ -1,7 +1,7 @@
 //! The entries and their indexes. One entry in, one entry out: every change goes through [`Tables::put`] and
 //! [`Tables::remove`], which keep all indexes. Questions are answered by `view`.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,8 +40,12 @@ pub(crate) enum Kept {
     Group(Arc<Group>),
     Datacenter(Arc<Datacenter>),
     Session(Session),
+    Claim(UserName),
     Skipped,
 }
+
+/// How many entries that are gone are remembered.
+const GONE: usize = 1024;
 
 /// Entries ordered by the bytes of their stored name.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -138,13 +142,16 @@ pub(crate) struct Tables {
     suspects: Vec<Suspect>,
     /// Entries that we deleted ourselves: a push that was on its way must not bring them back.
     deleted: HashSet<EntryId>,
+    /// The last that went, whoever deleted them: the answer to a write or read from before must not bring them back.
+    gone: VecDeque<EntryId>,
 }
 
 impl Tables {
     /// Takes an entry in, unless a newer state of it is known.
     pub(crate) fn put(&mut self, decoded: Decoded, source: Source) {
         let Decoded { id, csn, item } = decoded;
-        if self.deleted.contains(&id) {
+        let late = matches!(source, Source::OwnWrite | Source::Recheck);
+        if self.deleted.contains(&id) || (late && !self.slots.contains_key(&id) && self.gone.contains(&id)) {
             return;
         }
         if let Some(slot) = self.slots.get_mut(&id) {
@@ -163,12 +170,15 @@ impl Tables {
             Item::Group(group) => Kept::Group(Arc::new(self.without_departed(group, source))),
             Item::Datacenter(dc) => Kept::Datacenter(Arc::new(dc)),
             Item::Session(session) => Kept::Session(session),
+            Item::Claim(name) => Kept::Claim(name),
             Item::Skipped => Kept::Skipped,
         };
-        if let Some(Slot { kept: Kept::User(old, _), .. }) = &before
-            && !matches!(&kept, Kept::User(new, _) if new.name == old.name)
-        {
-            self.depart(&old.name);
+        match (before.as_ref().map(|slot| &slot.kept), &kept) {
+            (Some(Kept::User(old, _)), Kept::User(new, _)) if new.name == old.name => {}
+            (Some(Kept::Datacenter(old)), Kept::Datacenter(new)) if new.name == old.name => {}
+            (Some(Kept::User(old, _)), _) => self.depart(&old.name, source == Source::Refresh),
+            (Some(Kept::Datacenter(old)), _) => self.depart_datacenter(&old.name),
+            _ => {}
         }
         let own = source == Source::OwnWrite || before.as_ref().is_some_and(|slot| slot.own);
         self.index(id, &kept);
@@ -177,9 +187,21 @@ impl Tables {
 
     /// Forgets an entry that the directory no longer has.
     pub(crate) fn remove(&mut self, id: EntryId) {
+        self.forget_entry(id, false);
+    }
+
+    /// `by_refresh`: the groups were read after the entry went.
+    fn forget_entry(&mut self, id: EntryId, by_refresh: bool) {
         self.deleted.remove(&id);
-        if let Some(Slot { kept: Kept::User(user, _), .. }) = self.take(id) {
-            self.depart(&user.name);
+        let Some(slot) = self.take(id) else { return };
+        if self.gone.len() >= GONE {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(id);
+        match slot.kept {
+            Kept::User(user, _) => self.depart(&user.name, by_refresh),
+            Kept::Datacenter(dc) => self.depart_datacenter(&dc.name),
+            Kept::Group(_) | Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => {}
         }
     }
 
@@ -212,7 +234,7 @@ impl Tables {
         let gone: Vec<EntryId> =
             self.slots.iter().filter(|(_, slot)| !slot.seen && !slot.own).map(|(id, _)| *id).collect();
         for id in gone {
-            self.remove(id);
+            self.forget_entry(id, true);
         }
     }
 
@@ -254,7 +276,7 @@ impl Tables {
             group.members.retain(|member| match departed.get_mut(&(id, member.clone())) {
                 None => true,
                 Some(departure) => {
-                    if source == Source::Push && !departure.named_again {
+                    if matches!(source, Source::Push | Source::Refresh) && !departure.named_again {
                         departure.named_again = true;
                         departure.at = Instant::now();
                         again = true;
@@ -269,16 +291,42 @@ impl Tables {
         group
     }
 
-    /// The user of this name is gone: his memberships end now, whenever the directory cleans up.
-    fn depart(&mut self, name: &UserName) {
+    /// The user of this name is gone: his memberships and what he owns end now, whenever the directory cleans up, which
+    /// it does unseen.
+    fn depart(&mut self, name: &UserName, named_again: bool) {
+        for key in &self.datacenters_by_name {
+            if let Some(Slot { kept: Kept::Datacenter(dc), .. }) = self.slots.get_mut(&key.1)
+                && dc.owner.as_ref() == Some(name)
+            {
+                Arc::make_mut(dc).owner = None;
+            }
+        }
         let Some(groups) = self.memberships.remove(name) else { return };
         for id in groups {
             let Some(Slot { kept: Kept::Group(group), .. }) = self.slots.get_mut(&id) else { continue };
             let changed = Arc::make_mut(group);
             changed.members.retain(|member| member != name);
             let suspect = Suspect { group: id, name: changed.name.clone() };
-            self.departed.insert((id, name.clone()), Departure { at: Instant::now(), named_again: false });
+            self.departed.insert((id, name.clone()), Departure { at: Instant::now(), named_again });
             self.suspects.push(suspect);
+        }
+    }
+
+    /// The datacenter of this name is gone: nobody is bound or attached to it any more.
+    fn depart_datacenter(&mut self, name: &DcName) {
+        for id in self.users_bound.remove(name).unwrap_or_default() {
+            if let Some(Slot { kept: Kept::User(user, _), .. }) = self.slots.get_mut(&id) {
+                Arc::make_mut(user).dc_bound = None;
+            }
+        }
+        for key in &self.groups_by_name {
+            let Some(Slot { kept: Kept::Group(group), .. }) = self.slots.get_mut(&key.1) else { continue };
+            if group.datacenters.contains(name) || group.dc_bound.as_ref() == Some(name) {
+                let changed = Arc::make_mut(group);
+                changed.datacenters.retain(|dc| dc != name);
+                changed.dc_bound = changed.dc_bound.take().filter(|dc| dc != name);
+                self.suspects.push(Suspect { group: key.1, name: changed.name.clone() });
+            }
         }
     }
 
@@ -311,6 +359,10 @@ impl Tables {
             Kept::Session(session) => {
                 self.sessions.remove(&session.token_hash, id);
                 forget(&mut self.sessions_of, &session.user, id);
+            }
+            Kept::Claim(name) => {
+                self.users.remove(name, id);
+                self.skipped -= 1;
             }
             Kept::Skipped => self.skipped -= 1,
         }
@@ -348,6 +400,10 @@ impl Tables {
             Kept::Session(session) => {
                 self.sessions.insert(session.token_hash, id);
                 self.sessions_of.entry(session.user).or_default().insert(id);
+            }
+            Kept::Claim(name) => {
+                self.users.insert(name.clone(), id);
+                self.skipped += 1;
             }
             Kept::Skipped => self.skipped += 1,
         }

@@ -171,11 +171,7 @@ impl View<'_> {
             tables.users_by_name.len(),
             tables.groups_by_name.len(),
             tables.datacenters_by_name.len(),
-            tables.slots.len()
-                - tables.skipped
-                - tables.users_by_name.len()
-                - tables.groups_by_name.len()
-                - tables.datacenters_by_name.len(),
+            tables.sessions_of.values().map(std::collections::HashSet::len).sum(),
             tables.skipped,
         ]
     }

@@ -60,27 +60,33 @@ impl Directory {
         };
         let users = |names: &[UserName]| names.iter().map(|n| tree.user(n).into_bytes()).collect::<Vec<_>>();
         let dcs = |names: &[DcName]| names.iter().map(|n| tree.datacenter(n).into_bytes()).collect();
-        let lists: Vec<Change> = [
+        let removals: Vec<Change> = [
             values("member", users(&change.remove_members), false),
             values(schema::DATACENTER_LINK, dcs(&change.detach), false),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let additions: Vec<Change> = [
             values(schema::DATACENTER_LINK, dcs(&change.attach), true),
             values("member", users(&change.add_members), true),
         ]
         .into_iter()
         .flatten()
         .collect();
-        let all: Vec<Change> = fields.iter().cloned().chain(lists.iter().cloned()).collect();
+        let all: Vec<Change> = [&removals, &fields, &additions].into_iter().flatten().cloned().collect();
         if !all.is_empty() {
             inner.replica.change(|tables| tables.readmit(group, &change.add_members));
             match inner.client.modify(&dn, &all, None).await {
                 Ok(raw) => inner.take_in(&dn, raw).await?,
                 // somebody did a part of it: the fields as one, the values one by one
                 Err(OpError::ValueState) => {
+                    inner.change_values(&dn, removals).await?;
                     if !fields.is_empty() {
                         let raw = inner.client.modify(&dn, &fields, None).await;
                         inner.take_in(&dn, raw.map_err(|e| unique(e, UniqueField::Alias))?).await?;
                     }
-                    inner.change_values(&dn, lists).await?;
+                    inner.change_values(&dn, additions).await?;
                 }
                 Err(error) => return Err(unique(error, UniqueField::Alias)),
             }

@@ -69,10 +69,22 @@ impl Directory {
                 None => decide(&current.ssh_keys)?,
             };
             let mut changes = match (&decision, &stored) {
-                (KeyChange::Add(key), _) => vec![
-                    Change::Add(schema::SSH_PUBLIC_KEY, vec![key.public.line().into_bytes()]),
-                    Change::Add(schema::SSH_KEY, vec![keys::encode(key).into_bytes()]),
-                ],
+                (KeyChange::Add(key), _) => {
+                    // what an LDAP tool left of an earlier time with this key says nothing about it now
+                    let mut changes = if facts.loose_keys {
+                        let raw = inner.client.read(&dn, schema::REPLICATED).await?.ok_or(StoreError::NotFound)?;
+                        let fingerprint = key.public.fingerprint_sha256();
+                        if raw.values("sshpublickey").iter().any(|v| holds(v, &fingerprint)) {
+                            return Err(StoreError::Key(KeyConflict::Fingerprint));
+                        }
+                        values_about(&raw, &fingerprint)
+                    } else {
+                        Vec::new()
+                    };
+                    changes.push(Change::Add(schema::SSH_PUBLIC_KEY, vec![key.public.line().into_bytes()]));
+                    changes.push(Change::Add(schema::SSH_KEY, vec![keys::encode(key).into_bytes()]));
+                    changes
+                }
                 (KeyChange::Remove(key), None) => our_values(key),
                 (KeyChange::Remove(key), Some(raw)) => values_about(raw, &key.public.fingerprint_sha256()),
             };
@@ -101,6 +113,13 @@ impl Directory {
                 Err(OpError::ValueState) => {
                     inner.reread(&dn).await?;
                     stored = inner.client.read(&dn, schema::REPLICATED).await?;
+                    if let (KeyChange::Add(key), Some(raw)) = (&decision, &stored) {
+                        // it is there and not shown, because what restricts it can't be read
+                        let fingerprint = key.public.fingerprint_sha256();
+                        if raw.values("sshpublickey").iter().any(|v| holds(v, &fingerprint)) {
+                            return Err(StoreError::Key(KeyConflict::Fingerprint));
+                        }
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -124,10 +143,15 @@ fn our_values(key: &SshKey) -> Vec<Change> {
     changes
 }
 
+/// Whether an `sshPublicKey` value is the key with this fingerprint.
+fn holds(value: &[u8], fingerprint: &str) -> bool {
+    keys::parse_line(value).is_some_and(|key| key.fingerprint_sha256() == fingerprint)
+}
+
 /// The deletion of every value of the entry that is the key with this fingerprint, or about it.
 fn values_about(raw: &RawEntry, fingerprint: &str) -> Vec<Change> {
     let lines = raw.values("sshpublickey").iter();
-    let lines = lines.filter(|v| keys::parse_line(v).is_some_and(|k| k.fingerprint_sha256() == fingerprint));
+    let lines = lines.filter(|v| holds(v, fingerprint));
     let about = raw.values("ushersshkey").iter().filter(|v| keys::is_about(v, fingerprint));
     [(schema::SSH_PUBLIC_KEY, lines.cloned().collect::<Vec<_>>()), (schema::SSH_KEY, about.cloned().collect())]
         .into_iter()

@@ -183,6 +183,16 @@ fn two_entries_with_one_name_or_one_key_are_nobody() {
 }
 
 #[test]
+fn an_entry_that_only_claims_a_name_is_nobody_and_makes_the_user_nobody() {
+    let mut tables = filled();
+    tables.put(Decoded { id: id(3), csn: "1".into(), item: Item::Claim(name("Alice")) }, Source::Push);
+    assert!(tables.users.only(&name("alice")).is_none());
+    tables.remove(id(3));
+    assert_eq!(tables.users.only(&name("alice")), Some(id(1)));
+    assert_eq!(tables.skipped, 0);
+}
+
+#[test]
 fn an_entry_that_can_no_longer_be_parsed_counts_as_nothing() {
     let mut tables = filled();
     tables.put(Decoded { id: id(1), csn: "2".into(), item: Item::Skipped }, Source::Push);
@@ -190,4 +200,24 @@ fn an_entry_that_can_no_longer_be_parsed_counts_as_nothing() {
     assert_eq!(tables.skipped, 1);
     tables.put(user(1, "alice", "3"), Source::Push);
     assert_eq!(tables.skipped, 0);
+}
+
+#[test]
+fn review_a_late_answer_to_our_write_brings_nobody_back() {
+    let mut tables = filled();
+    tables.remove(id(2)); // pushed
+    tables.put(user(2, "bob", "2"), Source::OwnWrite); // post-read of a modify that came before
+    assert!(tables.users.only(&name("bob")).is_none());
+}
+
+#[test]
+fn review_a_membership_given_again_during_an_outage_counts_in_the_end() {
+    let mut tables = filled();
+    tables.begin_refresh();
+    tables.put(user(1, "alice", "1"), Source::Refresh);
+    tables.put(user(5, "bob", "7"), Source::Refresh);
+    tables.put(group(9, "g1", &["alice", "bob"], "8"), Source::Refresh);
+    tables.drop_unseen();
+    tables.settle(group(9, "g1", &["alice", "bob"], "8"), Duration::ZERO);
+    assert_eq!(members(&tables, 9), ["alice", "bob"]);
 }
