@@ -23,7 +23,7 @@ use crate::name::UserName;
 use crate::sshkey::{self, Policy, PublicKey};
 
 /// Most connections at a time; further ones wait in the backlog.
-const MAX_CONNECTIONS: usize = 1024;
+pub(crate) const MAX_CONNECTIONS: usize = 1024;
 /// Most connections of one local user; further ones are closed. sshd's helpers all run as one user, and each is done in
 /// a millisecond.
 const MAX_PER_PEER: usize = 512;

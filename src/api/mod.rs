@@ -35,6 +35,7 @@ mod subject;
 mod task;
 mod throttle;
 mod trail;
+mod turns;
 mod users;
 
 use std::sync::Arc;

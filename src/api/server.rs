@@ -1,6 +1,6 @@
 //! Accepts connections and speaks HTTP/1.1 and HTTP/2 on them. What a request means is `request`'s business.
 //!
-//! Bounds: the number of connections, the size and number of headers, the time for a head, the time that a connection
+//! Bounds: the number of connections, of all and of one address, the size and number of headers, the time for a head, the time that a connection
 //! may do nothing. Each is per connection, so that a slow client costs others nothing.
 
 use std::convert::Infallible;
@@ -23,6 +23,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::request::{Answer, handle};
+use super::throttle::Source;
+use super::turns::Turns;
 use super::{App, WRITES};
 
 /// How long requests that are running may take to end after a shutdown was asked for.
@@ -31,10 +33,19 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Largest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
-/// Serves `app` on `listener` until `shutdown` is ready, then lets running requests end, within a deadline.
-pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) {
-    let limit = app.config.http.max_connections.clamp(1, Semaphore::MAX_PERMITS >> 1);
+/// The part of all connections that one address may have, and the number that it may have in any case.
+const SHARE_OF_ONE: (usize, usize) = (4, 64);
+
+/// Serves `app` on `listener`, with up to `connections` at a time, until `shutdown` is ready, then lets running requests end, within a deadline.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    app: Arc<App>,
+    connections: usize,
+    shutdown: impl Future<Output = ()>,
+) {
+    let limit = connections.clamp(1, Semaphore::MAX_PERMITS >> 1);
     let connections = Arc::new(Semaphore::new(limit));
+    let turns: Arc<Turns<Source>> = Arc::default();
     let (closing, closed) = watch::channel(());
     let idle = Duration::from_secs(app.config.http.idle_seconds.max(1).into());
     let builder = Arc::new(builder(idle));
@@ -51,12 +62,20 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl F
         let Ok(permit) = permit else { break };
         match accepted {
             Ok((stream, peer)) => {
+                // Behind a proxy are many clients, and who they are is not known before their requests are.
+                let trusted =
+                    app.config.http.trusted_proxies.iter().any(|p| p.to_canonical() == peer.ip().to_canonical());
+                let most = if trusted { limit } else { (limit / SHARE_OF_ONE.0).max(SHARE_OF_ONE.1) };
+                let Some(turn) = turns.take(peer.ip().into(), most) else {
+                    tracing::debug!(%peer, "too many connections from one address");
+                    continue;
+                };
                 let (app, builder, closed) = (Arc::clone(&app), Arc::clone(&builder), closed.clone());
                 tokio::spawn(async move {
                     app.metrics.connection_opened();
                     connection(&builder, &app, stream, peer, idle, closed).await;
                     app.metrics.connection_closed();
-                    drop(permit);
+                    drop((turn, permit));
                 });
             }
             // Out of file descriptors or memory: no sense in asking again at once. The rest concerns one client.

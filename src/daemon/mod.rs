@@ -1,10 +1,11 @@
 //! usherd's main: which subcommand, and the start order of the daemon.
 //!
 //! `serve` puts the daemon together and runs it to its end; `dev` gives it a directory of its own first, with `admin_env`.
-//! `socket` and `notify` are small surroundings. The other subcommands are `admin`'s.
+//! `socket`, `files` and `notify` are small surroundings. The other subcommands are `admin`'s.
 
 mod admin_env;
 mod dev;
+mod files;
 mod notify;
 mod serve;
 mod socket;

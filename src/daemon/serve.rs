@@ -18,7 +18,7 @@ use crate::directory::managed::bootstrap::Bootstrap;
 use crate::directory::{Directory, OpenError};
 use crate::sshkey::{KeyType, Policy};
 
-use super::{notify, socket};
+use super::{files, notify, socket};
 
 /// How long a directory that does not answer is left alone before the next try at start.
 const RETRY: Duration = Duration::from_secs(1);
@@ -76,6 +76,7 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
         warn!(%error, "the decoy entry could not be checked");
     }
 
+    let connections = files::http_connections(config.http.max_connections);
     let config = Arc::new(config);
     let app = Arc::new(App::new(directory.clone(), config.clone(), parts.ring, audit));
     let (stop, stopped) = watch::channel(false);
@@ -86,7 +87,7 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     };
-    let http = tokio::spawn(api::serve(http, app, stopping()));
+    let http = tokio::spawn(api::serve(http, app, connections, stopping()));
     let keys = tokio::spawn(api::lookup::serve(keys, directory, parts.policy, stopping()));
     admin::say(&format!("usherd ready: http://{address}/api"));
     notify::notify("READY=1");

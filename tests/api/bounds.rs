@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -153,6 +154,43 @@ fn more_connections_than_the_limit_wait_and_are_served() {
         Usherd::builder().env("USHER__HTTP__MAX_CONNECTIONS", "8").env("USHER__HTTP__IDLE_SECONDS", "1").start();
     let _silent: Vec<TcpStream> = (0..32).map(|_| connect(&usherd)).collect();
     eventually_true(Duration::from_secs(20), "a waiting connection is served", || {
+        usherd.anonymous().try_send("GET", "/ping/", &[], b"").is_ok_and(|answer| answer.status == 200)
+    });
+}
+
+/// The answer of the lookup socket to a question for the keys of `user`.
+fn lookup(usherd: &Usherd, user: &str) -> String {
+    let mut stream = UnixStream::connect(&usherd.admin.keys_socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(format!("keys/1 {user}\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn idle_connections_leave_open_files_for_lookups() {
+    let usherd = Usherd::builder().open_files(128).start();
+    let answer = lookup(&usherd, "admin");
+    assert_eq!(answer, "keys 0 0\nend\n");
+    // More than the limit leaves room for, and no more than wait to be accepted.
+    let _idle: Vec<TcpStream> = (0..120).map(|_| connect(&usherd)).collect();
+    for _ in 0..20 {
+        assert_eq!(lookup(&usherd, "admin"), answer);
+    }
+}
+
+#[test]
+fn one_address_cannot_have_every_connection() {
+    let usherd = Usherd::builder().env("USHER__HTTP__MAX_CONNECTIONS", "100").start();
+    let mut idle: Vec<TcpStream> = (0..64).map(|_| connect(&usherd)).collect();
+    for stream in &mut idle {
+        stream.write_all(b"GET /api/ping HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 12]).unwrap();
+    }
+    assert!(usherd.anonymous().try_send("GET", "/ping/", &[], b"").is_err());
+    drop(idle);
+    eventually_true(Duration::from_secs(10), "there is room again", || {
         usherd.anonymous().try_send("GET", "/ping/", &[], b"").is_ok_and(|answer| answer.status == 200)
     });
 }

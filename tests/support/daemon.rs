@@ -84,6 +84,7 @@ pub(crate) struct Builder {
     env: Vec<(OsString, OsString)>,
     throttle: bool,
     directory_name: String,
+    open_files: Option<u32>,
 }
 
 impl Builder {
@@ -109,6 +110,12 @@ impl Builder {
         self
     }
 
+    /// The limit of the daemon's open files, soft and hard.
+    pub(crate) fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
     pub(crate) fn start(self) -> Usherd {
         let temp = TempDir::new();
         let data = temp.path().join(&self.directory_name);
@@ -121,9 +128,9 @@ impl Builder {
             command.extend(["--listen".into(), "127.0.0.1:0".into()]);
         }
         command.extend(self.args);
-        let process = Process::start(&command, &env);
+        let process = Process::start(&command, &env, self.open_files);
         let admin = AdminEnv::read(&data.join("admin.env"));
-        Usherd { process, admin, command, env, data, temp: Arc::new(temp) }
+        Usherd { process, admin, command, env, data, temp: Arc::new(temp), open_files: self.open_files }
     }
 }
 
@@ -142,6 +149,7 @@ pub(crate) struct Usherd {
     env: Vec<(OsString, OsString)>,
     data: PathBuf,
     temp: Arc<TempDir>,
+    open_files: Option<u32>,
 }
 
 impl Usherd {
@@ -151,7 +159,7 @@ impl Usherd {
     }
 
     pub(crate) fn builder() -> Builder {
-        Builder { args: Vec::new(), env: Vec::new(), throttle: false, directory_name: "d".to_owned() }
+        Builder { args: Vec::new(), env: Vec::new(), throttle: false, directory_name: "d".to_owned(), open_files: None }
     }
 
     /// A second daemon on the same directory: `usherd serve --config DIR/usherd.toml` with its own port and socket.
@@ -166,10 +174,10 @@ impl Usherd {
             "--set".into(),
             format!("lookup.socket={}", socket.display()).into(),
         ];
-        let process = Process::start(&command, &self.env);
+        let process = Process::start(&command, &self.env, self.open_files);
         let admin = AdminEnv { api_url: process.url.clone(), keys_socket: socket, ..self.admin.clone() };
         let (env, data, temp) = (self.env.clone(), self.data.clone(), Arc::clone(&self.temp));
-        Self { process, admin, command, env, data, temp }
+        Self { process, admin, command, env, data, temp, open_files: self.open_files }
     }
 
     /// The base URL of the ready line, as in `http://127.0.0.1:8000/api`.
@@ -263,7 +271,7 @@ impl Usherd {
     /// is a new one.
     pub(crate) fn start_again(&mut self) {
         assert!(self.exited().is_some(), "it still runs");
-        self.process = Process::start(&self.command, &self.env);
+        self.process = Process::start(&self.command, &self.env, self.open_files);
         if self.command[0] == "dev" {
             self.admin = AdminEnv::read(&self.data.join("admin.env"));
         } else {
@@ -282,8 +290,18 @@ struct Process {
 }
 
 impl Process {
-    fn start(args: &[OsString], env: &[(OsString, OsString)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_usherd"))
+    fn start(args: &[OsString], env: &[(OsString, OsString)], open_files: Option<u32>) -> Self {
+        let usherd = env!("CARGO_BIN_EXE_usherd");
+        let mut command = match open_files {
+            // prlimit becomes the daemon: the process id is the same.
+            Some(limit) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={limit}:{limit}")).arg(usherd);
+                command
+            }
+            None => Command::new(usherd),
+        };
+        let mut child = command
             .args(args)
             .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
