@@ -57,6 +57,11 @@ use crate::directory::Directory;
 /// Most writes at a time; further ones are told to come back, so that a directory that is away can't fill the memory.
 const WRITES: u32 = 1024;
 
+/// What of a request body is in memory on nobody's account, and the unit in which the rest is counted, in bytes.
+const BODY_UNIT: usize = 64 << 10;
+/// Units of all bodies together: 128 MiB.
+const BODY_UNITS: usize = 2048;
+
 /// What every request shares.
 pub(crate) struct App {
     pub(crate) directory: Directory,
@@ -71,6 +76,8 @@ pub(crate) struct App {
     openapi: Bytes,
     /// One permit for each write that is running.
     writes: Arc<Semaphore>,
+    /// One permit for each [`BODY_UNIT`] of a body beyond its first.
+    bodies: Arc<Semaphore>,
 }
 
 impl App {
@@ -86,6 +93,7 @@ impl App {
             metrics: metrics::Metrics::default(),
             openapi: openapi::text(&config.profile).into(),
             writes: Arc::new(Semaphore::new(usize::try_from(WRITES).unwrap_or(usize::MAX))),
+            bodies: Arc::new(Semaphore::new(BODY_UNITS)),
             config,
         }
     }

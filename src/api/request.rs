@@ -12,12 +12,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::envelope::{TaskRef, detail, enclose, finish};
 use super::error::ErrorBody;
 use super::router::{Endpoint, find};
 use super::routes::Handler;
-use super::{ApiError, App, Call, OpenCall, Params, Reply, auth, health, negotiate, trail};
+use super::{ApiError, App, BODY_UNIT, Call, OpenCall, Params, Reply, auth, health, negotiate, trail};
 use crate::accounts::secrets::{hex, random};
 use crate::accounts::{MAIN_DC, Timestamp, User};
 use crate::directory::View;
@@ -141,7 +142,7 @@ where
         return Ok(form.page(StatusCode::OK, JSON, endpoint.options.bytes().to_vec()));
     }
     let handler = endpoint.handler(&head.method).map_err(known)?;
-    let params = params(app, head, body).await.map_err(known)?;
+    let (params, room) = params(app, head, body).await.map_err(known)?;
     let call = Call::new(Arc::clone(app), now, caller, head.method.clone(), args, params, peer, main);
     match handler {
         Handler::Read(run) => {
@@ -157,7 +158,7 @@ where
             let form = *form;
             // Runs to its end even if the client goes away meanwhile.
             let task = tokio::spawn(async move {
-                let _permit = permit;
+                let _held = (permit, room);
                 let before = trail::alias(&call, object);
                 let outcome = AssertUnwindSafe(run(&call)).catch_unwind().await;
                 let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal()));
@@ -191,10 +192,11 @@ where
         app.throttle.logins.take(peer.into(), Instant::now())?;
     }
     let Handler::Open(run) = endpoint.handler(&head.method)? else { return Err(ApiError::internal()) };
-    let params = params(app, head, body).await?;
+    let (params, room) = params(app, head, body).await?;
     let call = OpenCall { app: Arc::clone(app), now, params, peer };
     let form = *form;
     let task = tokio::spawn(async move {
+        let _held = room;
         match run(&call).await {
             Ok(reply) if reply.json.is_broken() => form.error(&ApiError::internal(), None),
             Ok(reply) => {
@@ -231,23 +233,28 @@ fn decode(path: &str) -> Option<Cow<'_, str>> {
     percent_encoding::percent_decode_str(path).decode_utf8().ok()
 }
 
+/// The memory that a body takes of what there is for all of them; held for as long as its parameters are.
+type Room = Option<OwnedSemaphorePermit>;
+
 /// The parameters of a request.
-async fn params<B>(app: &App, head: &hyper::http::request::Parts, body: &mut B) -> Result<Params, ApiError>
+async fn params<B>(app: &App, head: &hyper::http::request::Parts, body: &mut B) -> Result<(Params, Room), ApiError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     if head.method == Method::GET {
-        return Ok(Params::from_query(head.uri.query()));
+        return Ok((Params::from_query(head.uri.query()), None));
     }
     let late = |_| ApiError::too_slow();
-    let bytes = tokio::time::timeout(BODY_TIME, read(body, app.config.http.max_body)).await.map_err(late)??;
+    let read = read(body, app.config.http.max_body, &app.bodies);
+    let (bytes, room) = tokio::time::timeout(BODY_TIME, read).await.map_err(late)??;
     if !bytes.is_empty() {
         negotiate::check_body_type(&head.headers)?;
     }
-    Params::from_body(&bytes).map_err(|what| ApiError::malformed(&what))
+    let params = Params::from_body(&bytes).map_err(|what| ApiError::malformed(&what))?;
+    Ok((params, room))
 }
 
-async fn read<B>(body: &mut B, limit: usize) -> Result<Bytes, ApiError>
+async fn read<B>(body: &mut B, limit: usize, bodies: &Arc<Semaphore>) -> Result<(Bytes, Room), ApiError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -257,12 +264,24 @@ where
     }
     let mut whole: Option<Vec<u8>> = None;
     let mut first = Bytes::new();
+    let mut room: Room = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::malformed("the body ends early"))?;
         let Ok(data) = frame.into_data() else { continue };
         let have = whole.as_ref().map_or(first.len(), Vec::len);
         if have + data.len() > limit {
             return Err(ApiError::too_large());
+        }
+        let units = (have + data.len()).saturating_sub(1) / BODY_UNIT;
+        let missing = units.saturating_sub(room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        if missing > 0 {
+            let more = Arc::clone(bodies).try_acquire_many_owned(u32::try_from(missing).unwrap_or(u32::MAX));
+            let more =
+                more.map_err(|_| ApiError::unavailable("Too many large requests at a time. Please try again."))?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
         }
         // Most bodies come in one piece and are not copied.
         match &mut whole {
@@ -271,7 +290,7 @@ where
             None => whole = Some([&first[..], &data[..]].concat()),
         }
     }
-    Ok(whole.map_or(first, Bytes::from))
+    Ok((whole.map_or(first, Bytes::from), room))
 }
 
 /// Reads and forgets the rest of a body, within bounds.
@@ -371,5 +390,24 @@ impl Form {
         who.identify(headers);
         headers.insert(ES_TASK_ID, HeaderValue::from_str(&task_id).unwrap_or(HeaderValue::from_static("")));
         (answer, task_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn large_bodies_share_their_memory_and_small_ones_need_none() {
+        let bodies = Arc::new(Semaphore::new(3));
+        let body = |size: usize| Full::new(Bytes::from(vec![b' '; size]));
+        let (bytes, room) = read(&mut body(3 * BODY_UNIT), 1 << 20, &bodies).await.unwrap();
+        assert_eq!((bytes.len(), bodies.available_permits()), (3 * BODY_UNIT, 1));
+        assert!(read(&mut body(BODY_UNIT), 1 << 20, &bodies).await.unwrap().1.is_none());
+        let refused = read(&mut body(3 * BODY_UNIT), 1 << 20, &bodies).await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        drop(room);
+        assert!(read(&mut body(3 * BODY_UNIT), 1 << 20, &bodies).await.is_ok());
+        assert_eq!(bodies.available_permits(), 3);
     }
 }
