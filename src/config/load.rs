@@ -88,7 +88,8 @@ impl Config {
 /// A value of `--set` or the environment: a list if it is written as one in TOML, else the text itself, which numbers
 /// and booleans are read from as well.
 fn literal(text: &str) -> Result<Value, String> {
-    if !text.starts_with('[') {
+    // `[::1]:8000` is an address
+    if !(text.starts_with('[') && text.ends_with(']')) {
         return Ok(Value::from(text));
     }
     config::Config::builder()
@@ -138,6 +139,8 @@ mod tests {
         assert_eq!(config.http.listen.port(), 3);
         assert_eq!(config.throttle.logins_per_minute, 0);
         assert_eq!(config.profile.languages, ["en", "it"]);
+        let config = load(MINIMAL, &[("USHER__HTTP__LISTEN", "[::1]:4")], &[]).unwrap();
+        assert_eq!(config.http.listen.to_string(), "[::1]:4");
     }
 
     #[test]
@@ -182,6 +185,7 @@ mod tests {
             ("directory.bind-dn=cn=x", "directory.bind-password-file"),
             ("keys.limit=-1", "limit"),
             ("profile.default-language=xx", "profile.default-language"),
+            ("directory.urls=[ldap://x]", "[ldap://x]"),
             ("http.max-body=0", "http.max-body"),
         ] {
             let error = load(MINIMAL, &[], &[set]).unwrap_err();

@@ -57,6 +57,11 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), String> {
     let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(|| format!("{}: not UTF-8", path.display()));
     let dir = text(home.dir())?;
     let base = base(&home, args.base_dn)?;
+    if home.read(KEY)?.is_none() && home.dir().join("db/data.mdb").exists() {
+        return Err(format!(
+            "{dir}/{KEY} is missing: restore it; the API keys in this directory can't be read without it"
+        ));
+    }
     once(&home, KEY, || hex(&random::<32>()) + "\n")?;
     // no end of line: the LDAP tools' -y takes the file as it is
     let manager = once(&home, MANAGER_PASSWORD, || new_key().reveal().to_owned())?;

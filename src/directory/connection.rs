@@ -266,7 +266,10 @@ impl Client {
     pub(crate) async fn increment(&self, dn: &str, counter: &'static str) -> Result<u64, OpError> {
         let controls = vec![RawControl { crit: true, ..post_read(&[counter]) }];
         let changes = &[Change::Increment(counter)];
-        let result = self.run(&Operation::Modify { dn, changes, controls }).await?;
+        let result = self.run(&Operation::Modify { dn, changes, controls }).await.map_err(|error| match error {
+            OpError::Store(StoreError::NotFound) => OpError::Store(StoreError::Refused(format!("{dn} is missing"))),
+            other => other,
+        })?;
         post_read_entry(&result)
             .and_then(|entry| entry.text(&counter.to_ascii_lowercase()).and_then(|n| n.parse().ok()))
             .ok_or_else(|| OpError::Store(StoreError::Refused(format!("{dn}: no number in {counter}"))))

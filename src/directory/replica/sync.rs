@@ -20,7 +20,7 @@ use crate::accounts::secrets::random;
 
 use super::super::code;
 use super::super::connection::SharedClient;
-use super::super::decode::Decoder;
+use super::super::decode::{Decoder, Item};
 use super::super::filter::Filter;
 use super::super::raw::RawEntry;
 use super::super::schema;
@@ -182,6 +182,9 @@ impl Consumer {
             EntryState::Add | EntryState::Modify => {
                 let decoded = RawEntry::from_tag(message.0).and_then(|raw| self.decoder.decode(&raw, Some(id)));
                 let source = if progress.refreshed { Source::Push } else { Source::Refresh };
+                if let Some(Item::Claim(name)) = decoded.as_ref().map(|d| &d.item) {
+                    warn!(%id, %name, "an entry that is no user has this user name in its DN: nobody may use the name");
+                }
                 match decoded {
                     Some(decoded) => self.replica.change(|tables| tables.put(decoded, source)),
                     None => {

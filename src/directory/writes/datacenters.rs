@@ -8,7 +8,7 @@ use crate::accounts::{Datacenter, DatacenterChange, GroupChange, NewDatacenter, 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::{Directory, schema};
-use super::{attribute, bytes};
+use super::{attribute, below_nothing, bytes};
 
 impl Directory {
     /// Adds the datacenter with a new number, then attaches `new.groups`.
@@ -29,7 +29,7 @@ impl Directory {
         if !new.desc.is_empty() {
             entry.push(attribute("description", &new.desc));
         }
-        let raw = inner.client.add(&dn, &entry).await.map_err(alias_or_site)?;
+        let raw = inner.client.add(&dn, &entry).await.map_err(below_nothing).map_err(alias_or_site)?;
         inner.take_in(&dn, raw).await?;
         for name in &new.groups {
             let group = self.read().group(name).cloned();

@@ -9,7 +9,7 @@ use crate::name::{DcName, GroupName, UserName};
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::{Directory, Inner, schema};
-use super::{attribute, bytes, unique};
+use super::{attribute, below_nothing, bytes, unique};
 
 impl Directory {
     pub(crate) async fn create_group(&self, new: NewGroup) -> Result<Arc<Group>, StoreError> {
@@ -32,7 +32,8 @@ impl Directory {
             entry.push(attribute(schema::DC_BOUND, &dc));
             entry.push(attribute(schema::DATACENTER_LINK, &dc));
         }
-        let raw = inner.client.add(&dn, &entry).await.map_err(|e| unique(e, UniqueField::Alias))?;
+        let raw =
+            inner.client.add(&dn, &entry).await.map_err(below_nothing).map_err(|e| unique(e, UniqueField::Alias))?;
         inner.take_in(&dn, raw).await?;
         self.read().group(&new.name).cloned().ok_or(StoreError::NotFound)
     }

@@ -91,6 +91,16 @@ const fn boolean(value: bool) -> &'static str {
     if value { "TRUE" } else { "FALSE" }
 }
 
+/// An add that finds nothing lacks its parent: one of usher's own base entries.
+fn below_nothing(error: OpError) -> OpError {
+    match error {
+        OpError::Store(StoreError::NotFound) => {
+            OpError::Store(StoreError::Refused("a base entry is missing".to_owned()))
+        }
+        other => other,
+    }
+}
+
 /// A uniqueness error in the words of the entry's kind.
 fn unique(error: OpError, field: UniqueField) -> StoreError {
     match error {

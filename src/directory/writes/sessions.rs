@@ -9,7 +9,7 @@ use crate::accounts::{EntryId, NewSession, Session, StoreError, User};
 
 use super::super::code::OpError;
 use super::super::{Directory, now, schema};
-use super::{attribute, bytes};
+use super::{attribute, below_nothing, bytes};
 
 /// How often sessions that are over are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ impl Directory {
             attribute(schema::SESSION_EPOCH, &hex(&new.epoch.0)),
             attribute(schema::EXPIRES, &new.expires.generalized()),
         ];
-        let raw = inner.client.add(&dn, &entry).await?;
+        let raw = inner.client.add(&dn, &entry).await.map_err(below_nothing)?;
         inner.take_in(&dn, raw).await
     }
 

@@ -12,7 +12,7 @@ use super::super::connection::{Attribute, Change};
 use super::super::decode::UserFacts;
 use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
-use super::{ROUNDS, attribute, boolean, bytes, unique};
+use super::{ROUNDS, attribute, below_nothing, boolean, bytes, unique};
 
 /// The longest user name that slapd's mdb backend can hold: it keeps the entry's own part of the DN twice in one key of
 /// 511 bytes. The API allows 254 characters, and other directories hold them.
@@ -61,7 +61,7 @@ impl Directory {
         entry.push((schema::API_KEY, vec![api_key]));
         entry.push((schema::API_KEY_HASH, vec![api_key_hash]));
         entry.push((schema::CALLBACK_KEY, vec![inner.new_callback_key()]));
-        let raw = inner.client.add(&dn, &entry).await.map_err(|error| match error {
+        let raw = inner.client.add(&dn, &entry).await.map_err(below_nothing).map_err(|error| match error {
             OpError::Constraint(text) => StoreError::PasswordRefused(text),
             OpError::Other(_) if new.name.as_str().len() > MDB_NAME => StoreError::NameTooLong,
             other => unique(other, UniqueField::Identity),
