@@ -325,6 +325,9 @@ fn try_become_slapd(args: &[OsString]) -> Result<std::convert::Infallible, Strin
     };
     let number = |text: &OsStr| text.to_str().and_then(|t| t.parse::<u32>().ok());
     let parent = number(parent).and_then(|n| i32::try_from(n).ok()).ok_or("no parent")?;
+    if getppid() != Pid::from_raw(parent) {
+        return Err("usherd is gone".to_owned());
+    }
     let lock_file = OpenOptions::new()
         .write(true)
         .create(true)
