@@ -65,8 +65,18 @@ fn is_time_zone(text: &str) -> bool {
 fn is_country(text: &str) -> bool {
     text.len() == 2
         && text.bytes().all(|b| b.is_ascii_uppercase())
-        && text != "XK"
+        && text != UNASSIGNED
         && rust_iso3166::from_alpha2(text).is_some()
+}
+
+/// A code that the crate knows and the standard does not assign.
+const UNASSIGNED: &str = "XK";
+
+/// All country codes, sorted.
+pub(crate) fn countries() -> Vec<&'static str> {
+    let mut all: Vec<&str> = rust_iso3166::ALL_ALPHA2.iter().copied().filter(|code| is_country(code)).collect();
+    all.sort_unstable();
+    all
 }
 
 #[cfg(test)]
@@ -170,7 +180,9 @@ mod tests {
     fn there_are_249_countries_and_the_default_zone_exists() {
         let letters = b'A'..=b'Z';
         let all = letters.clone().flat_map(|a| letters.clone().map(move |b| String::from_utf8(vec![a, b]).unwrap()));
-        assert_eq!(all.filter(|code| is_country(code)).count(), 249);
+        let all: Vec<String> = all.filter(|code| is_country(code)).collect();
+        assert_eq!(all.len(), 249);
+        assert_eq!(countries(), all);
         assert!(is_time_zone("Europe/Bratislava") && is_time_zone("UTC") && is_time_zone("Asia/Calcutta"));
         assert!(!is_time_zone("Mars/X") && !is_time_zone("") && !is_time_zone("europe/bratislava"));
     }

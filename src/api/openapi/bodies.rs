@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::accounts::input::MAX_PASSWORD;
+use crate::accounts::input::{FALSE_WORDS, MAX_PASSWORD};
 use crate::accounts::profile::{Field, Kind};
-use crate::accounts::{Access, Permission, dc_rules, group_rules, key_rules, phone, user_rules};
+use crate::accounts::{Access, Permission, dc_rules, group_rules, key_rules, phone, profile_rules, user_rules};
 use crate::config;
 use crate::name::{DcName, UserName};
 
@@ -21,6 +21,7 @@ pub(super) fn schemas(profile: &config::Profile) -> Vec<Named> {
         ("Flag", flag()),
         ("Names", names()),
         ("PermissionNames", permission_names()),
+        ("Country", json!({ "description": "An ISO 3166-1 alpha-2 code.", "enum": profile_rules::countries() })),
         ("Login", login()),
         ("UserCreate", user_create()),
         ("UserUpdate", user_update()),
@@ -122,7 +123,7 @@ fn list(about: &str, item: &Value, words: &Value) -> Value {
 fn names() -> Value {
     list(
         "Names: an array, or one string with commas between them. Nothing stands for none.",
-        &json!({ "type": ["string", "number"] }),
+        &json!({ "type": ["string", "number"], "minLength": 1 }),
         &json!({ "type": "string" }),
     )
 }
@@ -198,6 +199,19 @@ fn dc_to_bind() -> Named {
     ("dc", dc_name("The datacenter to bind to; needed unless dc_bound is false."))
 }
 
+/// `dc` is needed unless `dc_bound` is one of the values for false.
+fn bound_or_not(mut object: Value) -> Value {
+    let mut no = json!(FALSE_WORDS);
+    if let Some(values) = no.as_array_mut() {
+        values.extend([json!(false), json!(0), json!(null)]);
+    }
+    object["anyOf"] = json!([
+        { "required": ["dc"] },
+        { "required": ["dc_bound"], "properties": { "dc_bound": { "enum": no } } },
+    ]);
+    object
+}
+
 fn user_create() -> Value {
     let mut fields = user_fields();
     for (name, default) in [
@@ -212,11 +226,12 @@ fn user_create() -> Value {
         }
     }
     fields.push(dc_to_bind());
+    let body = bound_or_not(object(&["first_name", "last_name", "email", "password"], fields));
     let user = json!({
         "first_name": "Alice", "last_name": "Archer", "email": "alice@example.com", "password": "correct horse",
         "dc_bound": false, "api_access": true,
     });
-    example(object(&["first_name", "last_name", "email", "password"], fields), user)
+    example(body, user)
 }
 
 fn user_update() -> Value {
@@ -239,7 +254,7 @@ fn profile_update(profile: &config::Profile) -> Value {
 }
 
 fn profile_field(kind: Kind, profile: &config::Profile) -> Value {
-    let code = || json!({ "description": "An ISO 3166-1 alpha-2 code.", "type": "string", "pattern": "^[A-Z]{2}$" });
+    let country = || described("Country", "Of the address.");
     match kind {
         Kind::Flag(_) => flag_about("On or off."),
         Kind::Verified => flag_about("A SuperAdmin's to change."),
@@ -255,9 +270,11 @@ fn profile_field(kind: Kind, profile: &config::Profile) -> Value {
         Kind::Text(max) => text(max),
         Kind::Language => json!({ "enum": profile.languages }),
         Kind::Currency => json!({ "enum": profile.currencies }),
-        Kind::Timezone => json!({ "description": "A name of the IANA time zone database.", "type": "string" }),
-        Kind::Country => code(),
-        Kind::OptionalCountry => or_nothing(&code()),
+        Kind::Timezone => {
+            json!({ "description": "A name of the IANA time zone database.", "type": "string", "minLength": 1 })
+        }
+        Kind::Country => country(),
+        Kind::OptionalCountry => or_nothing(&super::reference("schemas", "Country")),
     }
 }
 
@@ -300,7 +317,10 @@ fn group_create() -> Value {
     let mut fields = group_fields();
     fields.push(("dc_bound", flag_about("Whether the group is bound to a datacenter; true by default.")));
     fields.push(dc_to_bind());
-    example(object(&[], fields), json!({ "alias": "Staff", "permissions": ["user_admin"], "dc_bound": false }))
+    example(
+        bound_or_not(object(&[], fields)),
+        json!({ "alias": "Staff", "permissions": ["user_admin"], "dc_bound": false }),
+    )
 }
 
 fn group_update() -> Value {

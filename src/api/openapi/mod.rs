@@ -13,6 +13,7 @@ use self::operations::{OPERATIONS, Operation, Query};
 use super::health::{PAGES, Page};
 use super::request::VERSION;
 use super::routes::{Handler, ROUTES, Route};
+use crate::accounts::Permission;
 use crate::accounts::input::{FALSE_WORDS, TRUE_WORDS};
 use crate::config;
 use crate::name::{DcName, GroupName, KeyTitle, UserName};
@@ -209,36 +210,36 @@ fn flag_words() -> Vec<&'static str> {
 }
 
 fn parameters() -> Vec<bodies::Named> {
-    let path = |name: &str, about: &str, pattern: &str, max: Option<usize>| {
-        let mut schema = json!({ "type": "string", "pattern": pattern });
-        if let Some(max) = max {
-            schema["maxLength"] = max.into();
-        }
-        json!({ "name": name, "in": "path", "required": true, "description": about, "schema": schema })
-    };
+    // An empty parameter is as good as none.
+    let or_empty = |schema: Value| json!({ "anyOf": [schema, { "const": "" }] });
+    let path = |name: &str, about: &str, schema: Value| json!({ "name": name, "in": "path", "required": true, "description": about, "schema": schema });
+    let word = |pattern: &str, max: usize| json!({ "type": "string", "pattern": pattern, "maxLength": max });
     let query = |name: &str, about: &str, schema: Value| json!({ "name": name, "in": "query", "description": about, "schema": schema });
     let flag =
         |default: bool| json!({ "anyOf": [{ "type": "boolean" }, { "enum": flag_words() }], "default": default });
     vec![
-        ("user", path("user", "A user's name; case makes no difference.", WIDE, Some(UserName::MAX))),
-        ("title", path("title", "An SSH key's title.", WIDE, Some(KeyTitle::MAX))),
-        ("group", path("group", "A group's name; case makes no difference.", NARROW, Some(GroupName::MAX))),
-        ("permission", path("permission", "A permission's name.", NARROW, None)),
-        ("dc", path("dc", "A datacenter's name; case makes no difference.", NARROW, Some(DcName::MAX))),
-        ("task", path("task", "A task id.", NARROW, None)),
+        ("user", path("user", "A user's name; case makes no difference.", word(WIDE, UserName::MAX))),
+        ("title", path("title", "An SSH key's title.", word(WIDE, KeyTitle::MAX))),
+        ("group", path("group", "A group's name; case makes no difference.", word(NARROW, GroupName::MAX))),
+        (
+            "permission",
+            path("permission", "A permission's name.", json!({ "enum": Permission::ALL.map(Permission::name) })),
+        ),
+        ("dc", path("dc", "A datacenter's name; case makes no difference.", word(NARROW, DcName::MAX))),
+        ("task", path("task", "A task id.", reference("schemas", "TaskId"))),
         ("full", query("full", "Objects instead of names.", flag(false))),
         ("extended", query("extended", "Objects with additional fields.", flag(false))),
         ("is_active", query("is_active", "Active users, or inactive ones.", flag(true))),
         ("active", query("active", "The same as is_active, which counts if both are given.", flag(true))),
-        ("limit", query("limit", "The most objects of a page.", json!({ "type": "integer", "minimum": 1 }))),
+        ("limit", query("limit", "The most objects of a page.", or_empty(json!({ "type": "integer", "minimum": 1 })))),
         ("after", query("after", "The name of the last object of the page before.", json!({ "type": "string" }))),
         (
             "log_limit",
             query(
                 "limit",
                 "How many lines.",
-                json!({ "type": "integer", "minimum": 1, "maximum": super::task::LOG_MAX,
-                    "default": super::task::LOG_DEFAULT }),
+                or_empty(json!({ "type": "integer", "minimum": 1, "maximum": super::task::LOG_MAX,
+                    "default": super::task::LOG_DEFAULT })),
             ),
         ),
     ]
