@@ -10,13 +10,16 @@ use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::throttle::typed_name;
-use super::{ApiError, App, Call, Credential, Noun, OpenCall, Reply, routes::Pending};
+use super::{ApiError, App, Call, Credential, Noun, OpenCall, Reply, hashing, routes::Pending};
 use crate::accounts::input::MAX_PASSWORD;
 use crate::accounts::secrets::{Secret, new_token};
 use crate::accounts::user::PasswordEpoch;
-use crate::accounts::{NewSession, User, UserChange};
+use crate::accounts::{NewSession, StoreError, User, UserChange};
 use crate::audit::Record;
 use crate::name::UserName;
+
+/// How often a login is tried while others exchange the stored hash under it.
+const ATTEMPTS: usize = 3;
 
 const WRONG: &str = "Unable to log in with provided credentials.";
 const DISABLED: &str = "User account is disabled.";
@@ -40,14 +43,35 @@ pub(super) fn login(call: &OpenCall) -> Pending<'_> {
 async fn attempt(call: &OpenCall, name: Option<&UserName>) -> Result<Reply, ApiError> {
     let app = &call.app;
     let (typed, password) = fields(&call.params)?;
-    let counted = (typed_name(&typed), Instant::now());
-    app.throttle.bad_passwords.take(counted.0.clone(), counted.1)?;
+    let mut counted = Some((typed_name(&typed), Instant::now()));
+    if let Some((name, at)) = &counted {
+        app.throttle.bad_passwords.take(name.clone(), *at)?;
+    }
+    for _ in 0..ATTEMPTS {
+        if let Some(reply) = try_once(call, name, &password, &mut counted).await? {
+            return Ok(reply);
+        }
+    }
+    Err(ApiError::store(&StoreError::Contended, Noun::User))
+}
 
+/// One bind and what follows from it; `None` where the stored hash was exchanged meanwhile, by another login that
+/// strengthened it or by a change of the password: a session of the hash before would be over before it began.
+/// `counted` is taken back unless the password is wrong.
+async fn try_once(
+    call: &OpenCall,
+    name: Option<&UserName>,
+    password: &Secret,
+    counted: &mut Option<(String, Instant)>,
+) -> Result<Option<Reply>, ApiError> {
+    let app = &call.app;
     // The epoch is read before the bind: if the password changes meanwhile, the session is one of the old password.
     let user = name.and_then(|name| app.directory.read().user(name).cloned());
-    let checked = check(app, user.as_deref(), &password).await;
-    if !matches!(checked, Ok(false)) {
-        app.throttle.bad_passwords.give_back(&counted.0, counted.1);
+    let checked = check(app, user.as_deref(), password).await;
+    if !matches!(checked, Ok(false))
+        && let Some((name, at)) = counted.take()
+    {
+        app.throttle.bad_passwords.give_back(&name, at);
     }
     let Some(user) = user.filter(|_| matches!(checked, Ok(true))) else {
         checked.map_err(|error| ApiError::store(&error, Noun::User))?;
@@ -63,6 +87,9 @@ async fn attempt(call: &OpenCall, name: Option<&UserName>) -> Result<Reply, ApiE
         return Err(bad_request(NO_API_ACCESS));
     }
     let epoch = strengthen(app, &user, epoch, password).await;
+    if app.directory.read().user_by_id(user.id).is_some_and(|now| now.password_epoch != epoch) {
+        return Ok(None);
+    }
 
     let token = new_token();
     let expires = call.now.plus_seconds(app.config.sessions.lifetime_seconds.into());
@@ -73,7 +100,7 @@ async fn attempt(call: &OpenCall, name: Option<&UserName>) -> Result<Reply, ApiE
         "expires": expires.rfc3339_offset(),
         "detail": "Welcome to Danube Cloud API.",
     });
-    Ok(Reply::plain(&body).signed_in(user))
+    Ok(Some(Reply::plain(&body).signed_in(user)))
 }
 
 fn bad_request(text: &'static str) -> ApiError {
@@ -109,7 +136,7 @@ fn string(params: &Map<String, Value>, field: &str) -> Result<String, &'static s
 }
 
 /// Whether the password is the user's. Without a user, or with a password that nobody can have, the decoy is bound.
-async fn check(app: &App, user: Option<&User>, password: &Secret) -> Result<bool, crate::accounts::StoreError> {
+async fn check(app: &App, user: Option<&User>, password: &Secret) -> Result<bool, StoreError> {
     let text = password.reveal();
     if text.is_empty() || text.len() > MAX_PASSWORD || text.contains('\0') {
         let decoy = Secret::new("decoy".to_owned());
@@ -121,26 +148,17 @@ async fn check(app: &App, user: Option<&User>, password: &Secret) -> Result<bool
 
 /// Hashes the password anew where its stored hash is weaker than configured. Returns the epoch that the session belongs
 /// to. Failing is no reason to refuse the login.
-async fn strengthen(app: &Arc<App>, user: &User, epoch: PasswordEpoch, password: Secret) -> PasswordEpoch {
+async fn strengthen(app: &Arc<App>, user: &User, epoch: PasswordEpoch, password: &Secret) -> PasswordEpoch {
     // With another epoch the password has just been changed, and this one must not come back.
     if !user.password_weak || user.password_epoch != epoch {
         return epoch;
     }
-    let cost = app.cost;
-    let hash = match tokio::task::spawn_blocking(move || cost.hash(&password)).await {
-        Ok(Ok(hash)) => hash,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "a password can't be hashed at the configured cost");
-            return epoch;
-        }
-        Err(error) => {
-            tracing::error!(%error, "hashing a password failed");
-            return epoch;
-        }
-    };
+    // Why it failed is in the log.
+    let Ok(hash) = hashing::hash(app.cost, password.clone()).await else { return epoch };
     let change = UserChange { password_hash: Some(hash), while_password: Some(epoch), ..UserChange::default() };
     match app.directory.update_user(user, change).await {
         Ok(user) => user.password_epoch,
+        Err(StoreError::Contended) => epoch,
         Err(error) => {
             tracing::warn!(user = %user.name, %error, "a weak password hash was not renewed");
             epoch

@@ -249,3 +249,32 @@ fn logins_and_wrong_credentials_are_throttled_by_address_each_for_itself() {
     assert_eq!(login(&usherd.anonymous(), "admin", &usherd.admin.password).status, 429);
     assert_eq!(usherd.api().get("/accounts/user/").status, 200);
 }
+
+#[test]
+fn logins_at_the_same_time_strengthen_a_weak_hash_and_every_token_works() {
+    let world = World::new();
+    let ldap = world.usherd.ldap();
+    let dn = format!("uid=u1,ou=people,{}", ldap.base_dn());
+    for round in 0..3 {
+        ldap.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: userPassword\nuserPassword: weak-{round}\n"));
+        let password = format!("weak-{round}");
+        // The replica knows of the new password.
+        let old = world.usherd.anonymous();
+        eventually_true(Duration::from_secs(10), "the weak password holds", || {
+            login(&old, "u1", "pw-u1").status == 400
+        });
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let logins: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| login(&world.usherd.anonymous(), "u1", &password))).collect();
+            logins.into_iter().map(|login| login.join().unwrap()).collect()
+        });
+        for answer in answers {
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let token = format!("Token {}", answer.json()["token"].as_str().unwrap());
+            let api = world.usherd.anonymous().with_header("Authorization", &token);
+            assert_eq!(api.get("/accounts/user/u1/").status, 200, "round {round}");
+        }
+        let stored = ldap.search(&dn, "base", "(objectClass=*)", &["userPassword"]);
+        assert!(stored[0].first("userPassword").unwrap().starts_with("{ARGON2}"));
+    }
+}
