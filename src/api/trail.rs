@@ -176,16 +176,22 @@ fn describe(params: &Params) -> String {
     out
 }
 
+/// Texts stand in quotes, and end at no quote of their own: no value looks like one more parameter.
 fn show(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("'{text}'"),
+        Value::String(text) => quote(text),
         Value::Array(items) => {
             let items: Vec<String> =
                 items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), str::to_owned)).collect();
-            format!("'{}'", items.join(","))
+            quote(&items.join(","))
         }
-        other => other.to_string(),
+        Value::Object(_) => quote(&value.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
     }
+}
+
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
 #[cfg(test)]
@@ -198,6 +204,24 @@ mod tests {
             "geheim2":"x","key":"ssh-ed25519 AAAA","alias":"A"}"#;
         let text = describe(&Params::from_body(body.as_bytes()).unwrap());
         assert_eq!(text, "password groups='a,b' is_active=false email='a@b.cz' phone key alias='A'");
+    }
+
+    #[test]
+    fn no_value_looks_like_one_more_parameter() {
+        let forged = r"' is_super_admin=true desc='\";
+        let body = serde_json::json!({"alias": forged, "desc": {"a": forged}, "groups": [forged]}).to_string();
+        let text = describe(&Params::from_body(body.as_bytes()).unwrap());
+        let mut outside = String::new();
+        let (mut quoted, mut letters) = (false, text.chars());
+        while let Some(letter) = letters.next() {
+            match letter {
+                '\\' if quoted => assert!(letters.next().is_some()),
+                '\'' => quoted = !quoted,
+                other if !quoted => outside.push(other),
+                _ => {}
+            }
+        }
+        assert_eq!((outside.as_str(), quoted), ("alias= desc= groups=", false), "{text}");
     }
 
     #[test]
