@@ -78,9 +78,12 @@ impl<'a> From<&'a Record> for Line<'a> {
     }
 }
 
-/// Whether the caller may see a record: a SuperAdmin all of them, others what they did themselves.
+/// Whether the caller may see a record: a SuperAdmin all of them, others what they did themselves. The number tells a
+/// user from one before of the same name.
 fn may_see(call: &Call, record: &Record) -> bool {
-    !record.task_id.is_empty() && (call.caller.is_super_admin() || record.actor == call.caller.user.name.canonical())
+    let user = &call.caller.user;
+    let own = || record.actor_number == user.number && record.actor == user.name.canonical();
+    !record.task_id.is_empty() && (call.caller.is_super_admin() || own())
 }
 
 /// `GET /task/log/`.

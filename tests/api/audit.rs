@@ -109,6 +109,15 @@ fn the_task_log_shows_writes_newest_first_to_those_who_may_see_them() {
 }
 
 #[test]
+fn a_user_does_not_see_what_one_before_of_the_same_name_did() {
+    let world = World::new();
+    world.login("u1").put("/accounts/user/u1/", &json!({"first_name": "Uno"})).result(200);
+    world.root.delete("/accounts/user/u1/").result(200);
+    world.create("u1", &json!({"dc": "dc3"}));
+    assert_eq!(world.login("u1").get("/task/log/").json(), json!({"results": []}));
+}
+
+#[test]
 fn the_task_log_outlives_a_restart() {
     let mut world = World::new();
     let before = world.root.get("/task/log/").json();
