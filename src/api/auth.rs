@@ -143,9 +143,10 @@ pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAdd
     if !is_trusted(&client) {
         return client;
     }
-    let hops: Vec<&str> =
-        headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).collect();
-    for hop in hops.into_iter().rev() {
+    // A line with odd bytes must not fall out: the one before it is the client's own.
+    let lines: Vec<_> =
+        headers.get_all("x-forwarded-for").iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+    for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
         let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
         client = address.to_canonical();
         if !is_trusted(&client) {
@@ -278,6 +279,10 @@ mod tests {
         assert_eq!(client_address(ip("::ffff:10.0.0.1"), &map, &[proxy]), inner);
         let forged = headers(&[("x-forwarded-for", b"1.2.3.4, unknown")]);
         assert_eq!(client_address(proxy, &forged, &[proxy]), proxy);
+        let odd = headers(&[("x-forwarded-for", b"1.2.3.4"), ("x-forwarded-for", b"\xff, 198.51.100.7")]);
+        assert_eq!(client_address(proxy, &odd, &[proxy]), client);
+        let odd = headers(&[("x-forwarded-for", b"1.2.3.4"), ("x-forwarded-for", b"\xff")]);
+        assert_eq!(client_address(proxy, &odd, &[proxy]), proxy);
         assert_eq!(client_address(proxy, &HeaderMap::new(), &[proxy]), proxy);
     }
 }
