@@ -3,6 +3,9 @@
 //!
 //! A line is one `write` to a file opened for appending, so that several writers do not mix. Text from outside can't
 //! make a second line: JSON escapes control characters. The last lines are kept in memory and answer `/task/log`.
+//!
+//! One thread of its own writes, in the order of the records: a disk that is slow keeps no request from its answer. What
+//! it has not got to is lost with the process, not with an ordinary end ([`Audit::flush`]).
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -10,12 +13,17 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 /// How many records are kept in memory.
 const KEPT: usize = 4096;
+
+/// How many lines may wait to be written; further ones are lost, and counted as failures.
+const WAITING: usize = 8192;
 
 /// How much of an existing file is read at the start, in bytes.
 const TAIL: u64 = 4 << 20;
@@ -54,76 +62,129 @@ pub(crate) struct Record {
 /// The log.
 #[derive(Debug)]
 pub(crate) struct Audit {
-    inner: Mutex<Inner>,
-    failures: AtomicU64,
+    recent: Mutex<VecDeque<Arc<Record>>>,
+    /// None where the log is in memory only.
+    lines: Option<SyncSender<Vec<u8>>>,
+    state: Arc<State>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    path: Option<PathBuf>,
-    file: Option<File>,
-    recent: VecDeque<Arc<Record>>,
+/// What the log and its writer share.
+#[derive(Debug, Default)]
+struct State {
+    failures: AtomicU64,
+    /// Lines that are not written yet.
+    waiting: Mutex<u64>,
+    written: Condvar,
+}
+
+impl State {
+    fn fail(&self, why: &dyn std::fmt::Display) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(error = %why, "the audit file can't be written");
+    }
+
+    fn done(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting = waiting.saturating_sub(1);
+        if *waiting == 0 {
+            self.written.notify_all();
+        }
+    }
 }
 
 impl Audit {
-    /// Opens or makes the file (0640) and reads its end. Without a path the log is in memory only.
+    /// Opens or makes the file (0640), reads its end and starts the writer. Without a path the log is in memory only.
     ///
     /// # Errors
-    /// The file can't be opened or read; a line that can't be understood is skipped.
+    /// The file can't be opened or read; a line that can't be understood is skipped. There is no thread to be had.
     pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
-        let mut inner = Inner { path: path.map(Path::to_owned), file: None, recent: VecDeque::new() };
-        if let Some(path) = path {
-            let mut file = open(path)?;
-            inner.recent = tail(&mut file)?;
-            inner.file = Some(file);
-        }
-        Ok(Self { inner: Mutex::new(inner), failures: AtomicU64::new(0) })
+        let state = Arc::new(State::default());
+        let Some(path) = path else { return Ok(Self { recent: Mutex::default(), lines: None, state }) };
+        let mut file = open(path)?;
+        let recent = Mutex::new(tail(&mut file)?);
+        let (lines, receiver) = sync_channel(WAITING);
+        let log = Log { path: path.to_owned(), file };
+        let shared = Arc::clone(&state);
+        std::thread::Builder::new().name("audit".to_owned()).spawn(move || log.write_all(&receiver, &shared))?;
+        Ok(Self { recent, lines: Some(lines), state })
     }
 
-    /// Adds a record. When this returns the line is with the operating system; where that fails it is counted, logged
-    /// and kept in memory, since what the record tells of has happened.
+    /// Adds a record, and hands its line to the writer; waits for nothing. Where the line can't be written that is
+    /// counted and logged, and the record kept in memory all the same, since what it tells of has happened.
     pub(crate) fn record(&self, record: Record) {
-        let line = serde_json::to_string(&record).map(|mut line| {
-            line.push('\n');
+        let line = serde_json::to_vec(&record).map(|mut line| {
+            line.push(b'\n');
             line
         });
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = line.map_err(io::Error::from).and_then(|line| inner.append(line.as_bytes()));
-        if inner.recent.len() >= KEPT {
-            inner.recent.pop_front();
+        // Sent under the lock: the file's order is the memory's.
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= KEPT {
+            recent.pop_front();
         }
-        inner.recent.push_back(Arc::new(record));
-        drop(inner);
-        if let Err(error) = written {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%error, "the audit file can't be written");
+        recent.push_back(Arc::new(record));
+        let Some(lines) = &self.lines else { return };
+        let sent = line.map_err(|error| error.to_string()).and_then(|line| {
+            *self.state.waiting.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+            lines.try_send(line).map_err(|_| {
+                self.state.done();
+                "too many lines wait to be written".to_owned()
+            })
+        });
+        drop(recent);
+        if let Err(error) = sent {
+            self.state.fail(&error);
         }
+    }
+
+    /// Waits until every line so far is written, no longer than `patience`; whether they are. Blocks.
+    pub(crate) fn flush(&self, patience: Duration) -> bool {
+        let waiting = self.state.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.state.written.wait_timeout_while(waiting, patience, |waiting| *waiting > 0);
+        !result.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// How many lines are not written yet.
+    pub(crate) fn waiting(&self) -> u64 {
+        *self.state.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest `limit` records that `wanted` takes, newest first.
     pub(crate) fn newest(&self, limit: usize, wanted: impl Fn(&Record) -> bool) -> Vec<Arc<Record>> {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.recent.iter().rev().filter(|record| wanted(record)).take(limit).cloned().collect()
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().rev().filter(|record| wanted(record)).take(limit).cloned().collect()
     }
 
     /// How many lines could not be written.
     pub(crate) fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+        self.state.failures.load(Ordering::Relaxed)
     }
 }
 
-impl Inner {
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        // A log rotation moves the file away: what counts is the one under the path now.
-        let same = match (&self.file, std::fs::metadata(path)) {
-            (Some(file), Ok(named)) => file.metadata().is_ok_and(|m| (m.dev(), m.ino()) == (named.dev(), named.ino())),
-            _ => false,
-        };
-        if !same {
-            self.file = Some(open(path)?);
+/// The file, as its writer has it.
+struct Log {
+    path: PathBuf,
+    file: File,
+}
+
+impl Log {
+    /// Writes what comes until nobody can send any more.
+    fn write_all(mut self, lines: &Receiver<Vec<u8>>, state: &State) {
+        for line in lines {
+            if let Err(error) = self.append(&line) {
+                state.fail(&error);
+            }
+            state.done();
         }
-        self.file.as_mut().map_or(Ok(()), |file| file.write_all(line))
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        // A log rotation moves the file away: what counts is the one under the path now.
+        let same = std::fs::metadata(&self.path)
+            .is_ok_and(|named| self.file.metadata().is_ok_and(|m| (m.dev(), m.ino()) == (named.dev(), named.ino())));
+        if !same {
+            self.file = open(&self.path)?;
+        }
+        self.file.write_all(line)
     }
 }
 
@@ -196,6 +257,13 @@ mod tests {
         }
     }
 
+    fn flush(audit: &Audit) {
+        assert!(audit.flush(Duration::from_secs(10)));
+    }
+
+    /// O_NONBLOCK.
+    const NONBLOCK: i32 = nix::fcntl::OFlag::O_NONBLOCK.bits();
+
     fn ids(audit: &Audit) -> Vec<String> {
         audit.newest(10, |_| true).iter().map(|r| r.task_id.clone()).collect()
     }
@@ -207,6 +275,7 @@ mod tests {
         let audit = Audit::open(Some(&path)).unwrap();
         audit.record(record("a"));
         audit.record(record("b"));
+        flush(&audit);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);
         assert_eq!(ids(&Audit::open(Some(&path)).unwrap()), ["b", "a"]);
@@ -216,10 +285,13 @@ mod tests {
     fn a_line_that_a_crash_cut_short_hurts_no_other() {
         let dir = Dir::new("crash");
         let path = dir.0.join("audit.log");
-        Audit::open(Some(&path)).unwrap().record(record("a"));
+        let audit = Audit::open(Some(&path)).unwrap();
+        audit.record(record("a"));
+        flush(&audit);
         File::options().append(true).open(&path).unwrap().write_all(b"{\"time\":\"20").unwrap();
         let audit = Audit::open(Some(&path)).unwrap();
         audit.record(record("b"));
+        flush(&audit);
         assert_eq!(ids(&Audit::open(Some(&path)).unwrap()), ["b", "a"]);
     }
 
@@ -229,8 +301,10 @@ mod tests {
         let path = dir.0.join("audit.log");
         let audit = Audit::open(Some(&path)).unwrap();
         audit.record(record("a"));
+        flush(&audit);
         std::fs::rename(&path, dir.0.join("audit.log.1")).unwrap();
         audit.record(record("b"));
+        flush(&audit);
         assert!(std::fs::read_to_string(&path).unwrap().contains("\"b\""));
         assert_eq!(audit.failures(), 0);
     }
@@ -243,8 +317,28 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
         audit.record(record("a"));
+        flush(&audit);
         assert_eq!(audit.failures(), 1);
         assert_eq!(ids(&audit), ["a"]);
+    }
+
+    #[test]
+    fn a_disk_that_is_stuck_keeps_nobody_waiting_and_its_losses_are_counted() {
+        let dir = Dir::new("stuck");
+        let path = dir.0.join("audit.log");
+        let audit = Audit::open(Some(&path)).unwrap();
+        // A pipe that nobody reads: opening it, as after a rotation, blocks.
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut filler = OpenOptions::new().read(true).write(true).custom_flags(NONBLOCK).open(&path).unwrap();
+        while filler.write(&[b'x'; 4096]).is_ok() {}
+        while filler.write(b"x").is_ok() {}
+        for number in 0..WAITING + 10 {
+            audit.record(record(&number.to_string()));
+        }
+        assert!((8..=10).contains(&audit.failures()), "{}", audit.failures());
+        assert_eq!(ids(&audit)[0], (WAITING + 9).to_string());
+        assert!(!audit.flush(Duration::from_millis(1)));
     }
 
     #[test]

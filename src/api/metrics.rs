@@ -83,6 +83,7 @@ pub(super) fn exposition(app: &App) -> String {
     let size = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let gauges = [
         ("http_connections", "Open connections.", read(&metrics.connections)),
+        ("audit_waiting", "Audit lines that are not written yet.", app.audit.waiting()),
         ("directory_in_sync", "1 while the replica follows the directory.", u64::from(health.in_sync)),
         ("users", "Users in the replica.", size(health.users)),
         ("groups", "Groups in the replica.", size(health.groups)),

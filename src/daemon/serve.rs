@@ -23,6 +23,9 @@ use super::{files, notify, socket};
 /// How long a directory that does not answer is left alone before the next try at start.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How long the audit log may take at the end.
+const FLUSH: Duration = Duration::from_secs(5);
+
 /// What the configuration stands for, checked.
 pub(crate) struct Parts {
     pub(crate) ring: Arc<KeyRing>,
@@ -87,7 +90,7 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     };
-    let http = tokio::spawn(api::serve(http, app, connections, stopping()));
+    let http = tokio::spawn(api::serve(http, app.clone(), connections, stopping()));
     let keys = tokio::spawn(api::lookup::serve(keys, directory, parts.policy, stopping()));
     admin::say(&format!("usherd ready: http://{address}/api"));
     notify::notify("READY=1");
@@ -98,6 +101,10 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
     notify::notify("STOPPING=1");
     stop.send_replace(true);
     let _ = tokio::join!(http, keys);
+    // Nothing else is left to run meanwhile.
+    if !app.audit.flush(FLUSH) {
+        warn!("the last lines of the audit log could not be written in time");
+    }
     if let Err(error) = std::fs::remove_file(&config.lookup.socket) {
         warn!(%error, "the lookup socket could not be removed");
     }

@@ -15,7 +15,12 @@ fn with_file() -> (World, PathBuf) {
     (world, file)
 }
 
-fn lines(file: &Path) -> Vec<Value> {
+/// The lines of all that was answered until now.
+fn lines(world: &World, file: &Path) -> Vec<Value> {
+    let metrics = world.usherd.anonymous().root();
+    eventually_true(Duration::from_secs(10), "every line is written", || {
+        metrics.get("/metrics").text().lines().any(|line| line == "usher_audit_waiting 0")
+    });
     let text = std::fs::read_to_string(file).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line:?}: {e}"))).collect()
 }
@@ -25,7 +30,7 @@ fn every_write_has_one_line_under_its_task_id_and_no_secret_is_in_any_log() {
     let (world, file) = with_file();
     let owner = world.login("u2");
     let secret = "N3v3r-1n-a-log";
-    let before = lines(&file).len();
+    let before = lines(&world, &file).len();
     let answer = world.root.put("/accounts/user/U1/", &json!({"password": secret, "is_active": true, "x": secret}));
     let id = answer.json()["task_id"].as_str().unwrap().to_owned();
     let refused = owner.put("/accounts/user/u1/", &json!({"password": secret}));
@@ -36,7 +41,7 @@ fn every_write_has_one_line_under_its_task_id_and_no_secret_is_in_any_log() {
     world.usherd.anonymous().post("/accounts/login/", &json!({"username": format!("{secret}!"), "password": "x"}));
     world.root.get("/accounts/user/u1/").result(200);
 
-    let written = lines(&file)[before..].to_vec();
+    let written = lines(&world, &file)[before..].to_vec();
     let short: Vec<_> = written
         .iter()
         .map(|line| {
