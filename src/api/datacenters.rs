@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::listing::{Detail, Names, Paging};
-use super::represent::{DatacenterObject, Each};
+use super::listing::{Detail, Paging, name};
+use super::represent::DatacenterObject;
 use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, dc_members, subject, users};
 use crate::accounts::access::{self, Endpoint, Target};
@@ -20,21 +20,26 @@ pub(super) const ORDER: &[&str] = &["name", "created"];
 
 /// GET of all: the datacenters that the caller may see.
 pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
-    let view = call.app.directory.read();
     let detail = Detail::parse(&call.params)?;
     let paging = Paging::parse(&call.params, ORDER)?;
-    let groups = subject::groups_of(&view, &call.caller.user);
-    let seen = view.datacenters().filter(|dc| access::may_see(&call.caller.user, &groups, dc)).map(|dc| &**dc);
-    let find = |name: &str| {
-        let dc = view.datacenter(&DcName::parse(name).ok()?)?;
-        Some(&**dc).filter(|dc| dc.name.as_str() == name && access::may_see(&call.caller.user, &groups, dc))
+    let page: Vec<Arc<Datacenter>> = {
+        let view = call.app.directory.read();
+        let groups = subject::groups_of(&view, &call.caller.user);
+        let may_see = |dc: &Datacenter| access::may_see(&call.caller.user, &groups, dc);
+        let find = |name: &str| {
+            let dc = view.datacenter(&DcName::parse(name).ok()?)?;
+            Some(dc).filter(|dc| dc.name.as_str() == name && may_see(dc))
+        };
+        let page = paging.page(view.datacenters().filter(|dc| may_see(dc)).collect(), find)?;
+        page.into_iter().cloned().collect()
     };
-    let page = paging.page(seen.collect(), find)?;
-    Ok(if detail.full {
-        Reply::ok(&Each(&page, |dc| DatacenterObject::new(&view, dc, call, detail.extended)))
-    } else {
-        Reply::ok(&Names(&page))
-    })
+    if !detail.full {
+        return Ok(Reply::list(call, page, name));
+    }
+    let (staff, extended) = (call.caller.is_super_admin(), detail.extended);
+    Ok(Reply::list(call, page, move |view, dc, out| {
+        serde_json::to_writer(out, &DatacenterObject::new(view, dc, staff, extended))
+    }))
 }
 
 /// GET of one.
@@ -43,7 +48,7 @@ pub(super) fn show(call: &Call) -> Result<Reply, ApiError> {
     let dc = subject::datacenter(call, &view, DcName::parse(call.arg(0)).ok())?;
     call.enter(dc);
     let extended = Detail::parse(&call.params)?.extended;
-    Ok(Reply::ok(&DatacenterObject::new(&view, dc, call, extended)))
+    Ok(Reply::ok(&DatacenterObject::new(&view, dc, call.caller.is_super_admin(), extended)))
 }
 
 /// The datacenter that the path names, for a SuperAdmin.
@@ -195,7 +200,7 @@ fn owned_by(reply: Reply, owner: Option<u64>) -> Reply {
 
 fn shown(call: &Call, dc: &Datacenter, created: bool) -> Reply {
     let view = call.app.directory.read();
-    let object = DatacenterObject::new(&view, dc, call, false);
+    let object = DatacenterObject::new(&view, dc, call.caller.is_super_admin(), false);
     let reply = if created { Reply::created(&object) } else { Reply::ok(&object) };
     owned_by(reply, owner_number(&view, dc))
 }

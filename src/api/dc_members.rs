@@ -42,7 +42,7 @@ pub(super) fn list_users(call: &Call) -> Result<Reply, ApiError> {
             users::select(call, &view, members(&view, dc).into_iter(), USER_ORDER)?
         }
     };
-    Ok(users::reply(call, detail, &users))
+    Ok(users::reply(call, detail, users))
 }
 
 /// The owner of a private datacenter and the members of its groups, by name.
@@ -66,9 +66,12 @@ pub(super) fn show_user(call: &Call) -> Result<Reply, ApiError> {
 
 /// GET of the groups attached to the datacenter.
 pub(super) fn list_groups(call: &Call) -> Result<Reply, ApiError> {
-    let view = call.app.directory.read();
-    let dc = administered(call, &view)?;
-    groups::reply(call, &view, view.groups_of_datacenter(&dc.name).into_iter())
+    let (detail, groups) = {
+        let view = call.app.directory.read();
+        let dc = administered(call, &view)?;
+        groups::select(call, &view, view.groups_of_datacenter(&dc.name).into_iter())?
+    };
+    Ok(groups::reply(call, detail, groups))
 }
 
 /// GET of one of them.

@@ -10,8 +10,11 @@ use hyper::body::Bytes;
 use md5::{Digest, Md5};
 use serde::Serialize;
 
+use super::Call;
+use super::stream::Rest;
 use crate::accounts::User;
 use crate::accounts::secrets::random;
+use crate::directory::View;
 
 /// Compact JSON text, written once.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,12 +46,22 @@ impl fmt::Debug for Json {
     }
 }
 
+/// What an answer says.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// To be sent as it is.
+    Plain(Json),
+    /// To be sent in the envelope.
+    Result(Json),
+    /// A list that is too long to be written at once: its start, and what comes after that. In the envelope.
+    List(Vec<u8>, Rest),
+}
+
 /// A success. Borrow from a view while making it: the JSON is written at once.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Reply {
     pub(super) status: StatusCode,
-    pub(super) json: Json,
-    pub(super) envelope: bool,
+    pub(super) content: Content,
     /// The owner's number for the task id; `None` is the caller's (contract 1.3).
     pub(super) owner: Option<u64>,
     /// The user whom a login made known.
@@ -56,18 +69,39 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    fn new(status: StatusCode, json: Json, envelope: bool) -> Self {
-        Self { status, json, envelope, owner: None, signed_in: None }
+    fn new(status: StatusCode, content: Content) -> Self {
+        Self { status, content, owner: None, signed_in: None }
     }
 
     /// 200 in the envelope: lists, details, updates.
     pub(crate) fn ok(result: &(impl Serialize + ?Sized)) -> Self {
-        Self::new(StatusCode::OK, Json::of(result), true)
+        Self::new(StatusCode::OK, Content::Result(Json::of(result)))
+    }
+
+    /// 200 in the envelope: a list of any length, each of whose items `object` writes. A long one is written while it is
+    /// sent, in views of its own; hold none here.
+    pub(crate) fn list<T, F>(call: &Call, items: Vec<T>, object: F) -> Self
+    where
+        T: Send + 'static,
+        F: Fn(&View<'_>, &T, &mut Vec<u8>) -> serde_json::Result<()> + Send + 'static,
+    {
+        let mut rest = Rest::new(Arc::clone(&call.app), items, object);
+        let mut text = Vec::with_capacity(512);
+        text.push(b'[');
+        let content = match rest.write(&mut text) {
+            Ok(true) => Content::List(text, rest),
+            Ok(false) => {
+                text.push(b']');
+                Content::Result(Json(Some(text)))
+            }
+            Err(_) => Content::Result(Json(None)),
+        };
+        Self::new(StatusCode::OK, content)
     }
 
     /// 201 in the envelope.
     pub(crate) fn created(result: &(impl Serialize + ?Sized)) -> Self {
-        Self::new(StatusCode::CREATED, Json::of(result), true)
+        Self::new(StatusCode::CREATED, Content::Result(Json::of(result)))
     }
 
     /// 200 in the envelope with `null`: something was deleted.
@@ -77,7 +111,7 @@ impl Reply {
 
     /// 200 without an envelope.
     pub(crate) fn plain(body: &(impl Serialize + ?Sized)) -> Self {
-        Self::new(StatusCode::OK, Json::of(body), false)
+        Self::new(StatusCode::OK, Content::Plain(Json::of(body)))
     }
 
     /// The same with the number of the object's owner in its task id: the target of a user's create or update, of a
@@ -157,16 +191,23 @@ pub(super) fn caller_of_task_id(text: &str) -> Option<u64> {
 }
 
 /// The envelope around `result`.
-pub(super) fn enclose(status: &str, result: &Json, task_id: &str) -> Vec<u8> {
-    let result = result.bytes();
-    let mut out = Vec::with_capacity(result.len() + status.len() + task_id.len() + 40);
-    for part in
-        [b"{\"status\":\"", status.as_bytes(), b"\",\"result\":", result, b",\"task_id\":\"", task_id.as_bytes()]
-    {
-        out.extend_from_slice(part);
-    }
-    out.extend_from_slice(b"\"}");
-    out
+pub(super) fn enclose(status: &str, result: &[u8], task_id: &str) -> Vec<u8> {
+    let ([a, b, c], [x, y, z]) = (before(status), after(task_id));
+    [a, b, c, result, x, y, z].concat()
+}
+
+/// The envelope around a long list: what is sent first, with `start` of the list, and what is sent last.
+pub(super) fn enclose_list(start: &[u8], task_id: &str) -> (Vec<u8>, Vec<u8>) {
+    let ([a, b, c], [x, y, z]) = (before("SUCCESS"), after(task_id));
+    ([a, b, c, start].concat(), [b"]", x, y, z].concat())
+}
+
+fn before(status: &str) -> [&[u8]; 3] {
+    [b"{\"status\":\"", status.as_bytes(), b"\",\"result\":"]
+}
+
+fn after(task_id: &str) -> [&[u8]; 3] {
+    [b",\"task_id\":\"", task_id.as_bytes(), b"\"}"]
 }
 
 /// `{"detail": text}`.
@@ -177,70 +218,83 @@ pub(super) fn detail(text: &str) -> Vec<u8> {
     out
 }
 
-/// The bytes to send for compact JSON: indented if asked for, with U+2028 and U+2029 escaped (they end a line in
-/// JavaScript).
+/// The bytes to send for compact JSON.
 pub(super) fn finish(compact: Vec<u8>, indent: usize) -> Bytes {
-    let text = if indent == 0 { compact } else { pretty(&compact, indent) };
-    let separator = |w: &[u8]| w[0] == 0xe2 && w[1] == 0x80 && matches!(w[2], 0xa8 | 0xa9);
-    if !text.contains(&0xe2) || !text.windows(3).any(separator) {
-        return text.into();
-    }
-    // Outside strings JSON is ASCII, so each of them is inside one.
-    let mut out = Vec::with_capacity(text.len() + 16);
-    let mut rest = text.as_slice();
-    while let Some(at) = rest.windows(3).position(separator) {
-        out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(if rest[at + 2] == 0xa8 { b"\\u2028" } else { b"\\u2029" });
-        rest = &rest[at + 3..];
-    }
-    out.extend_from_slice(rest);
-    out.into()
+    Layout::new(indent).lay(compact)
 }
 
-/// Compact JSON with line breaks and `indent` blanks a level.
-fn pretty(compact: &[u8], indent: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(compact.len() * 2);
-    let mut depth = 0_usize;
-    let (mut in_string, mut escaped) = (false, false);
-    let line = |out: &mut Vec<u8>, depth: usize| {
-        out.push(b'\n');
-        out.resize(out.len() + depth * indent, b' ');
-    };
-    for (at, &byte) in compact.iter().enumerate() {
-        if in_string {
-            out.push(byte);
-            in_string = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-            continue;
-        }
-        match byte {
-            b'"' => {
-                in_string = true;
-                out.push(byte);
-            }
-            b'{' | b'[' => {
-                out.push(byte);
-                depth += 1;
-                if !matches!(compact.get(at + 1), Some(b'}' | b']')) {
-                    line(&mut out, depth);
-                }
-            }
-            b'}' | b']' => {
-                depth = depth.saturating_sub(1);
-                if !matches!(at.checked_sub(1).and_then(|i| compact.get(i)), Some(b'{' | b'[')) {
-                    line(&mut out, depth);
-                }
-                out.push(byte);
-            }
-            b',' => {
-                out.push(byte);
-                line(&mut out, depth);
-            }
-            b':' => out.extend_from_slice(b": "),
-            _ => out.push(byte),
-        }
+/// How compact JSON is sent: indented if asked for, with U+2028 and U+2029 escaped (they end a line in JavaScript).
+pub(super) struct Layout {
+    /// Blanks a level; 0 is no layout at all.
+    indent: usize,
+    depth: usize,
+    /// Whether a bracket was the last that came.
+    opened: bool,
+}
+
+impl Layout {
+    pub(super) fn new(indent: usize) -> Self {
+        Self { indent, depth: 0, opened: false }
     }
-    out
+
+    /// The bytes to send for the next piece of a text. A piece cuts no string.
+    pub(super) fn lay(&mut self, compact: Vec<u8>) -> Bytes {
+        let text = if self.indent == 0 { compact } else { self.pretty(&compact) };
+        let separator = |w: &[u8]| w[0] == 0xe2 && w[1] == 0x80 && matches!(w[2], 0xa8 | 0xa9);
+        if !text.contains(&0xe2) || !text.windows(3).any(separator) {
+            return text.into();
+        }
+        // Outside strings JSON is ASCII, so each of them is inside one.
+        let mut out = Vec::with_capacity(text.len() + 16);
+        let mut rest = text.as_slice();
+        while let Some(at) = rest.windows(3).position(separator) {
+            out.extend_from_slice(&rest[..at]);
+            out.extend_from_slice(if rest[at + 2] == 0xa8 { b"\\u2028" } else { b"\\u2029" });
+            rest = &rest[at + 3..];
+        }
+        out.extend_from_slice(rest);
+        out.into()
+    }
+
+    /// The same JSON with line breaks and blanks.
+    fn pretty(&mut self, compact: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(compact.len() * 2);
+        let (mut in_string, mut escaped) = (false, false);
+        for &byte in compact {
+            if in_string {
+                out.push(byte);
+                in_string = escaped || byte != b'"';
+                escaped = !escaped && byte == b'\\';
+                continue;
+            }
+            // What is empty stays on its line.
+            let opened = std::mem::replace(&mut self.opened, matches!(byte, b'{' | b'['));
+            let closes = matches!(byte, b'}' | b']');
+            if closes {
+                self.depth = self.depth.saturating_sub(1);
+            }
+            if opened != closes {
+                self.line(&mut out);
+            }
+            match byte {
+                b'{' | b'[' => self.depth += 1,
+                b'"' => in_string = true,
+                _ => {}
+            }
+            out.push(byte);
+            match byte {
+                b',' => self.line(&mut out),
+                b':' => out.push(b' '),
+                _ => {}
+            }
+        }
+        out
+    }
+
+    fn line(&self, out: &mut Vec<u8>) {
+        out.push(b'\n');
+        out.resize(out.len() + self.depth * self.indent, b' ');
+    }
 }
 
 #[cfg(test)]
@@ -286,6 +340,22 @@ mod tests {
     }
 
     #[test]
+    fn pieces_are_laid_out_as_the_whole_is() {
+        let value = serde_json::json!({"a": [{}, {"x": "\u{2028}[{"}, [], [[1]], "y"], "b": null});
+        let compact = serde_json::to_vec(&value).unwrap();
+        for indent in [0, 3] {
+            let whole = finish(compact.clone(), indent);
+            // Wherever no string is cut.
+            let quotes = |at: usize| compact[..at].iter().filter(|b| **b == b'"').count();
+            for at in (0..=compact.len()).filter(|at| quotes(*at) % 2 == 0) {
+                let mut layout = Layout::new(indent);
+                let pieces = [layout.lay(compact[..at].to_vec()), layout.lay(compact[at..].to_vec())].concat();
+                assert_eq!(pieces, whole, "cut at {at}");
+            }
+        }
+    }
+
+    #[test]
     fn line_separators_are_escaped_and_other_text_is_not() {
         let text = finish(Json::of("a\u{2028}b\u{2029}\u{2027}ž").bytes().to_vec(), 0);
         assert_eq!(text, "\"a\\u2028b\\u2029\u{2027}ž\"");
@@ -293,7 +363,7 @@ mod tests {
 
     #[test]
     fn the_envelope_has_the_documented_keys_in_the_documented_order() {
-        let body = enclose("SUCCESS", &Json::of(&["a"]), "1d1u1-x");
+        let body = enclose("SUCCESS", Json::of(&["a"]).bytes(), "1d1u1-x");
         assert_eq!(body, br#"{"status":"SUCCESS","result":["a"],"task_id":"1d1u1-x"}"#);
         assert_eq!(detail("a \"b\""), br#"{"detail":"a \"b\""}"#);
     }

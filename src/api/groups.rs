@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::listing::{Detail, Names, Paging};
-use super::represent::{Each, GroupObject};
+use super::listing::{Detail, Paging, name};
+use super::represent::GroupObject;
 use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, subject, users};
 use crate::accounts::access::{Endpoint, Rights, Target};
@@ -17,26 +17,36 @@ pub(super) const ORDER: &[&str] = &["name", "created"];
 
 /// GET of all: the groups that the caller manages.
 pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
-    let view = call.app.directory.read();
-    let rights = subject::rights(call, &view);
-    subject::check(&rights, Endpoint::Groups, Target::List, Noun::Group)?;
-    reply(call, &view, view.groups().filter(|group| rights.manages(group.dc_bound.as_ref())))
+    let (detail, groups) = {
+        let view = call.app.directory.read();
+        let rights = subject::rights(call, &view);
+        subject::check(&rights, Endpoint::Groups, Target::List, Noun::Group)?;
+        select(call, &view, view.groups().filter(|group| rights.manages(group.dc_bound.as_ref())))?
+    };
+    Ok(reply(call, detail, groups))
 }
 
-/// The list of `groups` (by name), as the parameters say.
-pub(super) fn reply<'v>(
+/// Those of `groups` (by name) that the parameters ask for, in their order.
+pub(super) fn select<'v>(
     call: &Call,
     view: &'v View<'_>,
     groups: impl Iterator<Item = &'v Arc<Group>>,
-) -> Result<Reply, ApiError> {
+) -> Result<(Detail, Vec<Arc<Group>>), ApiError> {
     let detail = Detail::parse(&call.params)?;
     let paging = Paging::parse(&call.params, ORDER)?;
-    let find = |name: &str| subject::group(view, name).map(|group| &**group).filter(|g| g.name.as_str() == name);
-    let groups = paging.page(groups.map(|group| &**group).collect(), find)?;
-    Ok(if detail.full {
-        Reply::ok(&Each(&groups, |group| GroupObject::new(view, group, detail.extended)))
-    } else {
-        Reply::ok(&Names(&groups))
+    let find = |name: &str| subject::group(view, name).filter(|group| group.name.as_str() == name);
+    let groups = paging.page(groups.collect(), find)?;
+    Ok((detail, groups.into_iter().cloned().collect()))
+}
+
+/// The list of `groups`.
+pub(super) fn reply(call: &Call, detail: Detail, groups: Vec<Arc<Group>>) -> Reply {
+    if !detail.full {
+        return Reply::list(call, groups, name);
+    }
+    let extended = detail.extended;
+    Reply::list(call, groups, move |view, group, out| {
+        serde_json::to_writer(out, &GroupObject::new(view, group, extended))
     })
 }
 

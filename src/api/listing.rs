@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{ApiError, Params};
 use crate::accounts::input::{self, Errors, no_object};
 use crate::accounts::{Datacenter, Group, Permission, SshKey, User};
+use crate::directory::View;
 
 /// The flag under `key`; `None` where it is not given.
 pub(super) fn flag(params: &Params, key: &'static str) -> Result<Option<bool>, ApiError> {
@@ -128,7 +129,12 @@ pub(super) trait Listed {
     }
 }
 
-/// The names of what is listed, as the short lists show them.
+/// Writes the name of what is listed, as the short lists show it.
+pub(super) fn name<T: Listed>(_: &View<'_>, item: &T, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    serde_json::to_writer(out, item.name())
+}
+
+/// The names of all that is listed.
 pub(super) struct Names<'i, T>(pub(super) &'i [T]);
 
 impl<T: Listed> Serialize for Names<'_, T> {

@@ -4,8 +4,9 @@
 //! of what exists, and one file per resource holds the handlers. Handlers decide nothing about HTTP: they get a [`Call`]
 //! and give a [`Reply`] or an [`ApiError`]. What input is valid and who may do what is `accounts`' business.
 //!
-//! Reads are plain functions, so that no read can wait for LDAP. Writes are futures that run apart from the connection:
-//! a client that goes away does not cut one in half.
+//! Reads are plain functions, so that no read can wait for LDAP. What is too long for one piece is written while it is
+//! sent (`stream`). Writes are futures that run apart from the connection: a client that goes away does not cut one in
+//! half.
 
 mod apikeys;
 mod auth;
@@ -31,6 +32,7 @@ mod router;
 mod routes;
 mod server;
 mod sshkeys;
+mod stream;
 mod subject;
 mod task;
 mod throttle;

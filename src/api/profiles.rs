@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::listing::Paging;
-use super::represent::{Each, ProfileObject, profile_settings};
+use super::represent::{ProfileObject, profile_settings};
 use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, subject, users};
 use crate::accounts::access::{Endpoint, Target};
@@ -11,7 +11,6 @@ use crate::accounts::{User, UserChange, profile_rules};
 
 /// GET of all: the profiles of the users whom the caller manages, active or not.
 pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
-    // Without a view while the list is written: see `users::reply`.
     let page: Vec<Arc<User>> = {
         let view = call.app.directory.read();
         let rights = subject::rights(call, &view);
@@ -20,9 +19,10 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
         let all = view.users().filter(|user| rights.manages_user(user)).collect();
         paging.page(all, |name| users::find(&view, name))?.into_iter().cloned().collect()
     };
-    let settings = profile_settings(&call.app.config.profile);
-    let page: Vec<&User> = page.iter().map(|user| &**user).collect();
-    Ok(Reply::ok(&Each(&page, |user| ProfileObject::new(user, settings))))
+    let config = Arc::clone(&call.app.config);
+    Ok(Reply::list(call, page, move |_, user, out| {
+        serde_json::to_writer(out, &ProfileObject::new(user, profile_settings(&config.profile)))
+    }))
 }
 
 /// GET of one.

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::Call;
 use crate::accounts::profile::{Field, Settings};
 use crate::accounts::{Datacenter, Group, MAIN_DC, Permission, SshKey, Timestamp, User};
 use crate::config;
@@ -232,8 +231,8 @@ pub(super) struct DatacenterObject<'a> {
 }
 
 impl<'a> DatacenterObject<'a> {
-    pub(super) fn new(view: &'a View<'_>, dc: &'a Datacenter, call: &Call, extended: bool) -> Self {
-        let staff = call.caller.is_super_admin();
+    /// `staff`: for a SuperAdmin.
+    pub(super) fn new(view: &'a View<'_>, dc: &'a Datacenter, staff: bool, extended: bool) -> Self {
         Self {
             name: dc.name.as_str(),
             alias: &dc.alias,
@@ -248,7 +247,7 @@ impl<'a> DatacenterObject<'a> {
     }
 }
 
-/// A sequence that is serialized item by item, so that a long list is never there as a whole.
+/// A sequence whose objects are made one by one.
 pub(super) struct Each<'i, T, F>(pub(super) &'i [T], pub(super) F);
 
 impl<T: Copy, O: Serialize, F: Fn(T) -> O> Serialize for Each<'_, T, F> {

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::envelope::{TaskRef, detail, enclose, finish};
+use super::envelope::{Content, TaskRef, detail, enclose, enclose_list, finish};
 use super::error::ErrorBody;
 use super::router::{Endpoint, find};
 use super::routes::Handler;
+use super::stream::{AnswerBody, List};
 use super::{ApiError, App, BODY_UNIT, Call, OpenCall, Params, Reply, auth, health, negotiate, trail};
 use crate::accounts::secrets::{hex, random};
 use crate::accounts::{MAIN_DC, Timestamp, User};
@@ -41,7 +42,7 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// What is read and thrown away of a body that nobody wants, so that the client gets to read the answer: bytes, time.
 const DRAIN: (usize, Duration) = (32 << 20, Duration::from_secs(2));
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<AnswerBody>;
 
 /// Answers `request`. `peer` is the address of the other end of the connection.
 pub(super) async fn handle<B>(app: &Arc<App>, peer: IpAddr, request: Request<B>) -> Answer
@@ -198,17 +199,18 @@ where
     let task = tokio::spawn(async move {
         let _held = room;
         match run(&call).await {
-            Ok(reply) if reply.json.is_broken() => form.error(&ApiError::internal(), None),
-            Ok(reply) => {
-                let mut answer = form.page(reply.status, JSON, reply.json.bytes().to_vec());
-                if let Some(user) = &reply.signed_in {
+            Ok(Reply { status, content: Content::Plain(json), signed_in, .. }) if !json.is_broken() => {
+                let mut answer = form.page(status, JSON, json.bytes().to_vec());
+                if let Some(user) = &signed_in {
                     Who::new(user, MAIN_DC).identify(answer.headers_mut());
                 }
                 answer
             }
+            // These have no envelope: there is no task.
+            Ok(_) => form.error(&ApiError::internal(), None),
             Err(ApiError { body: ErrorBody::Failure(json), .. }) => {
                 let task_id = TaskRef { user: 0, owner: 0, in_dc: false, dc: 1 }.fresh_id();
-                form.page(StatusCode::BAD_REQUEST, JSON, enclose("FAILURE", &json, &task_id))
+                form.page(StatusCode::BAD_REQUEST, JSON, enclose("FAILURE", json.bytes(), &task_id))
             }
             Err(error) => form.error(&error, None),
         }
@@ -326,6 +328,10 @@ impl Form {
 
     /// An answer whose text is ready to be sent.
     fn bytes(self, status: StatusCode, content_type: HeaderValue, text: Bytes) -> Answer {
+        self.answer(status, content_type, AnswerBody::whole(text))
+    }
+
+    fn answer(self, status: StatusCode, content_type: HeaderValue, body: AnswerBody) -> Answer {
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(CONTENT_TYPE, content_type);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -333,7 +339,7 @@ impl Form {
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, allow.clone());
         }
-        let mut answer = Response::new(Full::new(text));
+        let mut answer = Response::new(body);
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
         answer
@@ -371,21 +377,32 @@ impl Form {
         let who = Who::new(&call.caller.user, dc_name);
         let user = call.caller.user.number;
         let task = TaskRef { user, owner: user, in_dc: endpoint.in_dc, dc: dc_number };
-        let (status, word, json, owner) = match outcome {
-            Ok(reply) if reply.json.is_broken() => {
+        let fresh = |owner: Option<u64>| TaskRef { owner: owner.unwrap_or(user), ..task }.fresh_id();
+        let (mut answer, task_id) = match outcome {
+            Ok(Reply { content: Content::Plain(json) | Content::Result(json), .. }) if json.is_broken() => {
                 return (self.error(&ApiError::internal(), Some(who)), task.fresh_id());
             }
-            Ok(reply) if !reply.envelope => {
-                let mut answer = self.page(reply.status, JSON, reply.json.bytes().to_vec());
+            Ok(Reply { status, content: Content::Plain(json), .. }) => {
+                let mut answer = self.page(status, JSON, json.bytes().to_vec());
                 who.identify(answer.headers_mut());
                 return (answer, String::new());
             }
-            Ok(reply) => (reply.status, "SUCCESS", reply.json, reply.owner),
-            Err(ApiError { status, body: ErrorBody::Failure(json), .. }) => (status, "FAILURE", json, None),
+            Ok(Reply { status, content: Content::Result(json), owner, .. }) => {
+                let task_id = fresh(owner);
+                (self.page(status, JSON, enclose("SUCCESS", json.bytes(), &task_id)), task_id)
+            }
+            Ok(Reply { status, content: Content::List(start, rest), owner, .. }) => {
+                let task_id = fresh(owner);
+                let (start, end) = enclose_list(&start, &task_id);
+                let list = List::new(start, rest, end, self.indent);
+                (self.answer(status, JSON, AnswerBody::List(Box::new(list))), task_id)
+            }
+            Err(ApiError { status, body: ErrorBody::Failure(json), .. }) => {
+                let task_id = fresh(None);
+                (self.page(status, JSON, enclose("FAILURE", json.bytes(), &task_id)), task_id)
+            }
             Err(error) => return (self.error(&error, Some(who)), task.fresh_id()),
         };
-        let task_id = TaskRef { owner: owner.unwrap_or(user), ..task }.fresh_id();
-        let mut answer = self.page(status, JSON, enclose(word, &json, &task_id));
         let headers = answer.headers_mut();
         who.identify(headers);
         headers.insert(ES_TASK_ID, HeaderValue::from_str(&task_id).unwrap_or(HeaderValue::from_static("")));
@@ -395,6 +412,8 @@ impl Form {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::Full;
+
     use super::*;
 
     #[tokio::test]

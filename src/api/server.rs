@@ -201,7 +201,7 @@ async fn connection(
     idle: Duration,
     mut closed: watch::Receiver<()>,
 ) {
-    // Answers are written whole: waiting for more to send can only delay them.
+    // Answers are written whole or in large pieces: waiting for more to send can only delay them.
     let _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::default());
     let stream = Counted { stream, activity: Arc::clone(&activity) };

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::json;
 
-use super::listing::{Detail, Names, Paging, flag};
+use super::listing::{Detail, Paging, flag, name};
 use super::represent::{UserObject, main_dc};
 use super::routes::Pending;
 use super::{ApiError, Call, Noun, Params, Reply, hashing, subject};
@@ -30,7 +29,7 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
         let users = view.users().filter(|user| rights.manages_user(user));
         select(call, &view, users, ORDER)?
     };
-    Ok(reply(call, detail, &users))
+    Ok(reply(call, detail, users))
 }
 
 /// Those of `users` (by name) that the parameters ask for, in their order.
@@ -48,31 +47,15 @@ pub(super) fn select<'v>(
     Ok((detail, users.into_iter().cloned().collect()))
 }
 
-/// The list of `users`. It holds no view of its own while it is written: a long one must not keep the replica from
-/// following the directory.
-pub(super) fn reply(call: &Call, detail: Detail, users: &[Arc<User>]) -> Reply {
-    if detail.full { Reply::ok(&UserList { call, users, extended: detail.extended }) } else { Reply::ok(&Names(users)) }
-}
-
-struct UserList<'a> {
-    call: &'a Call,
-    users: &'a [Arc<User>],
-    extended: bool,
-}
-
-impl Serialize for UserList<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        /// Users in one view: some hundred microseconds' work.
-        const CHUNK: usize = 128;
-        let mut list = serializer.serialize_seq(Some(self.users.len()))?;
-        for chunk in self.users.chunks(CHUNK) {
-            let view = self.call.app.directory.read();
-            for user in chunk {
-                list.serialize_element(&UserObject::new(&view, user, self.extended, self.call.now))?;
-            }
-        }
-        list.end()
+/// The list of `users`.
+pub(super) fn reply(call: &Call, detail: Detail, users: Vec<Arc<User>>) -> Reply {
+    if !detail.full {
+        return Reply::list(call, users, name);
     }
+    let (extended, now) = (detail.extended, call.now);
+    Reply::list(call, users, move |view, user, out| {
+        serde_json::to_writer(out, &UserObject::new(view, user, extended, now))
+    })
 }
 
 /// The user of exactly this name, for `after`.

@@ -21,7 +21,7 @@ fn connect(usherd: &Usherd) -> TcpStream {
 }
 
 /// Resident memory of the daemon, in KiB.
-fn memory(usherd: &Usherd) -> u64 {
+pub(crate) fn memory(usherd: &Usherd) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", usherd.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

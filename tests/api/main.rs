@@ -21,6 +21,8 @@ mod protocol;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod streaming;
+#[cfg(test)]
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(test)]

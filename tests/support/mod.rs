@@ -8,6 +8,7 @@
 mod daemon;
 pub(crate) mod http;
 pub(crate) mod ldap;
+pub(crate) mod load;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
