@@ -30,6 +30,26 @@ impl AdminEnv<'_> {
     }
 }
 
+/// The file `old` with what `new` says: lines that say the same already, and lines of others, stay as they are.
+pub(crate) fn renewed(old: &str, new: &str) -> String {
+    let mut missing: Vec<(&str, &str)> = new.lines().filter_map(|line| line.split_once('=')).collect();
+    let mut out = String::with_capacity(new.len());
+    for line in old.lines() {
+        let name = line.split_once('=').map_or("", |(name, _)| name);
+        let known = missing.iter().position(|(known, _)| *known == name).map(|at| missing.remove(at));
+        match known {
+            Some((_, word)) if unquote(word) != unquote(&line[name.len() + 1..]) => {
+                out.extend([name, "=", word, "\n"]);
+            }
+            _ => out.extend([line, "\n"]),
+        }
+    }
+    for (name, word) in missing {
+        out.extend([name, "=", word, "\n"]);
+    }
+    out
+}
+
 /// The credentials that an earlier start wrote; `None` if they are not all there.
 pub(crate) fn credentials(text: &str) -> Option<Credentials> {
     let value = |name: &str| {
@@ -83,5 +103,14 @@ mod tests {
         let read = super::credentials(&env.text()).unwrap();
         assert_eq!((read.password.reveal(), read.api_key.reveal()), ("p w", "k"));
         assert!(super::credentials("ES_API_KEY=x\nUSHER_PASSWORD=\n").is_none());
+    }
+
+    #[test]
+    fn only_lines_that_changed_are_written_anew() {
+        let old = "# mine\nES_API_URL=http://a\nES_API_KEY='k'\nOTHER=1\n";
+        assert_eq!(renewed(old, "ES_API_URL=http://a\nES_API_KEY=k\n"), old);
+        let new = renewed(old, "ES_API_URL=http://b\nES_API_KEY=k\nUSHER_PASSWORD=p\n");
+        assert_eq!(new, "# mine\nES_API_URL=http://b\nES_API_KEY='k'\nOTHER=1\nUSHER_PASSWORD=p\n");
+        assert_eq!(renewed("", new.as_str()).lines().count(), 4);
     }
 }

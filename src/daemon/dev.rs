@@ -1,7 +1,8 @@
 //! `usherd dev`: a directory of its own, and the daemon on it. What lies in DIR, beside what the managed slapd has:
 //!
 //! * `key`: the key file. `ldap-password`: the directory manager's password. Both made once.
-//! * `usherd.toml`: written at every start from what holds then. `admin.env`: likewise, with credentials made once.
+//! * `usherd.toml`: written at every start from what holds then.
+//! * `admin.env`: credentials, made once, and addresses, renewed at every start; other lines stay.
 //! * `audit.jsonl`: the audit log.
 
 use std::net::SocketAddr;
@@ -100,7 +101,12 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), String> {
                 bind_password_file: &format!("{dir}/{MANAGER_PASSWORD}"),
                 keys_socket: &keys_socket,
             };
-            home.write(ADMIN_ENV, &env.text(), 0o600).map(|_| ())
+            // What somebody wrote into it is kept, a password that was changed since above all.
+            let old = home.read(ADMIN_ENV)?.unwrap_or_default();
+            match admin_env::renewed(&old, &env.text()) {
+                same if same == old => Ok(()),
+                new => home.write(ADMIN_ENV, &new, 0o600).map(|_| ()),
+            }
         });
         tokio::select! {
             done = credentials => done?,
