@@ -161,10 +161,8 @@ mod tests {
     use hyper::header::HeaderValue;
 
     use super::*;
-    use crate::accounts::EntryId;
-    use crate::accounts::profile::Profile;
     use crate::accounts::user::PasswordEpoch;
-    use crate::name::UserName;
+    use crate::accounts::{EntryId, samples};
 
     fn headers(list: &[(&'static str, &[u8])]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -203,29 +201,7 @@ mod tests {
     }
 
     fn user() -> User {
-        User {
-            id: EntryId([1; 16]),
-            name: UserName::parse("bob").unwrap(),
-            number: 8,
-            created: Timestamp::from_seconds(0),
-            email: "".into(),
-            first_name: "".into(),
-            last_name: "".into(),
-            enabled: true,
-            locked: false,
-            expires: None,
-            super_admin: false,
-            api_access: true,
-            dc_bound: None,
-            profile: Profile::default(),
-            ssh_keys: Vec::new(),
-            api_key: None,
-            api_key_hash: None,
-            callback_key: None,
-            password_epoch: PasswordEpoch([1; 16]),
-            password_weak: false,
-            warnings: Vec::new(),
-        }
+        User { password_epoch: PasswordEpoch([1; 16]), ..samples::user("bob") }
     }
 
     fn text(result: Result<(), ApiError>) -> String {

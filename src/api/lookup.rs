@@ -8,13 +8,14 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::now;
 use super::turns::Turns;
 use crate::accounts::{Timestamp, User};
 use crate::directory::Directory;
@@ -158,18 +159,11 @@ fn expiry_time(end: Timestamp) -> String {
     format!("{}Z", end.generalized().chars().take(14).collect::<String>())
 }
 
-fn now() -> Timestamp {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::profile::Profile;
-    use crate::accounts::user::PasswordEpoch;
-    use crate::accounts::{EntryId, SshKey};
-    use crate::name::{KeyTitle, UserName};
+    use crate::accounts::{SshKey, samples};
+    use crate::name::KeyTitle;
     use crate::sshkey::{KeyType, Options};
 
     const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEhmfOJ+3jJf8JgGSkHJg1W6+oVvCZ8vQ2dIjZlLVc4x";
@@ -186,29 +180,7 @@ mod tests {
     }
 
     fn user(ssh_keys: Vec<SshKey>) -> User {
-        User {
-            id: EntryId([1; 16]),
-            name: UserName::parse("bob").unwrap(),
-            number: 8,
-            created: Timestamp::from_seconds(0),
-            email: "".into(),
-            first_name: "".into(),
-            last_name: "".into(),
-            enabled: true,
-            locked: false,
-            expires: None,
-            super_admin: false,
-            api_access: false,
-            dc_bound: None,
-            profile: Profile::default(),
-            ssh_keys,
-            api_key: None,
-            api_key_hash: None,
-            callback_key: None,
-            password_epoch: PasswordEpoch([0; 16]),
-            password_weak: false,
-            warnings: Vec::new(),
-        }
+        User { ssh_keys, ..samples::user("bob") }
     }
 
     fn policy() -> Policy {

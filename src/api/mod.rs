@@ -41,6 +41,7 @@ mod turns;
 mod users;
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper::body::Bytes;
 use tokio::sync::Semaphore;
@@ -50,11 +51,13 @@ pub(crate) use envelope::{Json, Reply};
 pub(crate) use error::{ApiError, Noun};
 pub(crate) use server::serve;
 
+use crate::accounts::Timestamp;
 use crate::accounts::password::Cost;
 use crate::accounts::secrets::KeyRing;
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::sshkey::Policy;
 
 /// Most writes at a time; further ones are told to come back, so that a directory that is away can't fill the memory.
 const WRITES: u32 = 1024;
@@ -71,6 +74,8 @@ pub(crate) struct App {
     pub(crate) ring: Arc<KeyRing>,
     /// The cost of new password hashes. Hashing belongs on `tokio::task::spawn_blocking`.
     pub(crate) cost: Cost,
+    /// Which SSH keys are good enough.
+    pub(crate) policy: Arc<Policy>,
     pub(crate) audit: Audit,
     throttle: throttle::Throttle,
     metrics: metrics::Metrics,
@@ -83,13 +88,20 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(directory: Directory, config: Arc<Config>, ring: Arc<KeyRing>, audit: Audit) -> Self {
-        let passwords = &config.passwords;
-        let cost = Cost { memory: passwords.memory_kib, passes: passwords.passes, lanes: passwords.lanes };
+    /// `ring`, `cost` and `policy` are what `config` says, checked.
+    pub(crate) fn new(
+        directory: Directory,
+        config: Arc<Config>,
+        ring: Arc<KeyRing>,
+        cost: Cost,
+        policy: Arc<Policy>,
+        audit: Audit,
+    ) -> Self {
         Self {
             directory,
             ring,
             cost,
+            policy,
             audit,
             throttle: throttle::Throttle::new(&config.throttle),
             metrics: metrics::Metrics::default(),
@@ -99,4 +111,10 @@ impl App {
             config,
         }
     }
+}
+
+/// The system's clock.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

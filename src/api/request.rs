@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
@@ -19,7 +19,7 @@ use super::error::ErrorBody;
 use super::router::{Endpoint, find};
 use super::routes::Handler;
 use super::stream::{AnswerBody, List};
-use super::{ApiError, App, BODY_UNIT, Call, OpenCall, Params, Reply, auth, health, negotiate, trail};
+use super::{ApiError, App, BODY_UNIT, Call, OpenCall, Params, Reply, auth, health, negotiate, now, trail};
 use crate::accounts::secrets::{hex, random};
 use crate::accounts::{MAIN_DC, Timestamp, User};
 use crate::directory::View;
@@ -216,12 +216,6 @@ where
         }
     });
     task.await.map_err(|_| ApiError::internal())
-}
-
-/// The system's clock.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// The number of `main`, which task ids name where no other datacenter was entered.

@@ -8,8 +8,6 @@ use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, subject};
 use crate::accounts::access::Endpoint;
 use crate::accounts::{NewSshKey, SshKey, StoreError, User, key_rules};
-use crate::config;
-use crate::sshkey::{KeyType, Policy};
 
 /// The fields that keys can be sorted by.
 pub(super) const ORDER: &[&str] = &["title"];
@@ -52,9 +50,8 @@ fn plan_create(call: &Call) -> Result<(Arc<User>, NewSshKey), ApiError> {
     if find(user, call.arg(1)).is_some() {
         return Err(ApiError::exists(Noun::SshKey));
     }
-    let policy = policy(&call.app.config.keys);
     let is_admin = rights.manages_user(user);
-    let key = key_rules::create(call.params.object()?, call.arg(1), is_admin, &policy, call.now);
+    let key = key_rules::create(call.params.object()?, call.arg(1), is_admin, &call.app.policy, call.now);
     Ok((user.clone(), key.map_err(|errors| ApiError::failure(&errors))?))
 }
 
@@ -80,9 +77,4 @@ fn plan_delete(call: &Call) -> Result<(Arc<User>, SshKey), ApiError> {
 /// The user's key of exactly this title.
 fn find<'u>(user: &'u User, title: &str) -> Option<&'u SshKey> {
     user.ssh_keys.iter().find(|key| key.title.as_str() == title)
-}
-
-fn policy(keys: &config::Keys) -> Policy {
-    let types = keys.types.iter().filter_map(|name| KeyType::from_name(name)).collect();
-    Policy { min_rsa_bits: keys.min_rsa_bits, types }
 }

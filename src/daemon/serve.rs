@@ -81,7 +81,8 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
 
     let connections = files::http_connections(config.http.max_connections);
     let config = Arc::new(config);
-    let app = Arc::new(App::new(directory.clone(), config.clone(), parts.ring, audit));
+    let app =
+        Arc::new(App::new(directory.clone(), config.clone(), parts.ring, parts.cost, parts.policy.clone(), audit));
     let (stop, stopped) = watch::channel(false);
     let stopping = || {
         let mut stopped = stopped.clone();
