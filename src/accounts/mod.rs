@@ -1,7 +1,8 @@
 //! The domain: what a user, a group, a datacenter, a key, a session is; which input is valid; who may do what.
 //!
-//! No HTTP, no LDAP, no I/O: callers pass the time and the random bytes in. What is written where in the directory is
-//! `directory`'s business; status codes and JSON envelopes are `api`'s.
+//! No HTTP, no LDAP, no clock: callers pass the time in. Keys, tokens and salts are random bytes of the operating
+//! system (`secrets`, `password`). What is written where in the directory is `directory`'s business; status codes and JSON
+//! envelopes are `api`'s.
 
 pub(crate) mod access;
 pub(crate) mod datacenter;
