@@ -130,6 +130,28 @@ mod tests {
     }
 
     #[test]
+    fn the_example_names_every_key_and_its_default() {
+        let example = include_str!("../../contrib/usherd.toml");
+        let as_it_is = load(example, &[], &[]).unwrap();
+        // a comment that is a key has no blank after the sign
+        let uncommented: String = example
+            .lines()
+            .filter(|line| !line.starts_with("#bind-") && !line.starts_with("#file"))
+            .map(|line| match line.strip_prefix('#') {
+                Some(key) if !key.starts_with(' ') => format!("{key}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let with_all = load(&uncommented, &[], &[]).unwrap();
+        assert_eq!(format!("{as_it_is:?}"), format!("{with_all:?}"), "a default in the example is not the default");
+        for key in KEYS {
+            let name = key.split_once('.').map_or(*key, |(_, name)| name);
+            let named = |line: &str| line.trim_start_matches('#').starts_with(&format!("{name} = "));
+            assert!(example.lines().any(named), "{key} is not in the example");
+        }
+    }
+
+    #[test]
     fn set_wins_over_the_environment_and_that_over_the_file() {
         let text = format!("{MINIMAL}[http]\nlisten = \"127.0.0.1:1\"\n[throttle]\nlogins-per-minute = 7\n");
         let environment =
