@@ -67,7 +67,7 @@ pub(super) fn shared() -> Vec<Named> {
         (
             "Unavailable",
             refusal(
-                "The directory is unavailable, or took the change not. Repeating the call completes it.",
+                "The directory is unavailable or refused the change. Where it makes sense to repeat the call there is a Retry-After.",
                 &any,
                 &["Allow"],
             ),
