@@ -1,5 +1,6 @@
 //! Virtual datacenters: what users and groups are bound or attached to.
 
+use super::secrets::RequestMark;
 use super::time::Timestamp;
 use super::user::EntryId;
 use crate::name::{DcName, GroupName, UserName};
@@ -45,6 +46,8 @@ pub(crate) struct Datacenter {
     pub(crate) access: Access,
     pub(crate) desc: Box<str>,
     pub(crate) created: Timestamp,
+    /// As [`User::unfinished`](super::User::unfinished).
+    pub(crate) unfinished: Option<Box<RequestMark>>,
 }
 
 /// A datacenter to be created.
@@ -56,7 +59,7 @@ pub(crate) struct NewDatacenter {
     pub(crate) owner: UserName,
     pub(crate) access: Access,
     pub(crate) desc: String,
-    /// Groups to attach.
+    /// Groups to be attached once it is there.
     pub(crate) groups: Vec<GroupName>,
 }
 
@@ -68,4 +71,6 @@ pub(crate) struct DatacenterChange {
     pub(crate) owner: Option<UserName>,
     pub(crate) access: Option<Access>,
     pub(crate) desc: Option<String>,
+    /// The groups are set too, so that what is left of the creation is over.
+    pub(crate) sets_groups: bool,
 }

@@ -93,7 +93,8 @@ pub(crate) fn update(body: &Map<String, Value>, dc: &Datacenter, lookup: &Lookup
         return Err(input.errors);
     }
     let owner = owner.map(|owner| owner.name.clone());
-    Ok(Update { change: DatacenterChange { alias, site, owner, access, desc }, groups })
+    let sets_groups = groups.is_some();
+    Ok(Update { change: DatacenterChange { alias, site, owner, access, desc, sets_groups }, groups })
 }
 
 fn new_name(input: &mut Input<'_>, name: &str) -> Option<DcName> {

@@ -32,6 +32,7 @@ pub(crate) fn user(name: &str) -> User {
         callback_key: None,
         password_epoch: PasswordEpoch([0; 16]),
         password_weak: false,
+        unfinished: None,
         warnings: Vec::new(),
     }
 }
@@ -62,5 +63,6 @@ pub(crate) fn datacenter(name: &str) -> Datacenter {
         access: Access::Private,
         desc: "".into(),
         created: THEN,
+        unfinished: None,
     }
 }

@@ -1,6 +1,7 @@
-//! Secrets: text that must not be shown, and the key ring that seals and looks up API keys and tokens.
+//! Secrets: text that must not be shown, and the key ring that seals and looks up API keys and tokens and knows requests
+//! again.
 //!
-//! The key ring comes from one file that the directory never sees (`secrets.key-file`). From its 32 bytes three keys
+//! The key ring comes from one file that the directory never sees (`secrets.key-file`). From its 32 bytes four keys
 //! are derived, each for one purpose. Reading and making the file is `config`'s and `daemon`'s business.
 
 use std::fmt;
@@ -69,11 +70,27 @@ impl KeyKind {
     }
 }
 
+/// Knows a request again that is made twice: a keyed hash over the caller, the target and the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestMark([u8; 16]);
+
+impl RequestMark {
+    /// Takes the text of an attribute value; `None` if it is no mark.
+    pub(crate) fn from_stored(text: &str) -> Option<Self> {
+        unhex(text)?.try_into().ok().map(Self)
+    }
+
+    pub(crate) fn as_stored(&self) -> String {
+        hex(&self.0)
+    }
+}
+
 /// The keys derived from the key file.
 pub(crate) struct KeyRing {
     seal: XChaCha20Poly1305,
     lookup: Zeroizing<[u8; 32]>,
     epoch: Zeroizing<[u8; 32]>,
+    request: Zeroizing<[u8; 32]>,
     identifier: String,
 }
 
@@ -93,6 +110,12 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
+fn half(full: &[u8; 32]) -> [u8; 16] {
+    let mut out = [0; 16];
+    out.copy_from_slice(&full[..16]);
+    out
+}
+
 impl KeyRing {
     /// The key ring of a key file's 32 bytes.
     pub(crate) fn new(file: &[u8; 32]) -> Self {
@@ -101,6 +124,7 @@ impl KeyRing {
             seal: XChaCha20Poly1305::new((&seal).into()),
             lookup: Zeroizing::new(mac(file, &[b"usher lookup 1"])),
             epoch: Zeroizing::new(mac(file, &[b"usher password epoch 1"])),
+            request: Zeroizing::new(mac(file, &[b"usher request 1"])),
             identifier: hex(&Sha256::digest(mac(file, &[b"usher identifier 1"]))[..8]),
         };
         seal.zeroize();
@@ -120,10 +144,12 @@ impl KeyRing {
     /// The epoch of these stored password values (in any order).
     pub(crate) fn password_epoch(&self, values: &mut [&[u8]]) -> [u8; 16] {
         values.sort_unstable();
-        let full = mac(&*self.epoch, values);
-        let mut out = [0; 16];
-        out.copy_from_slice(&full[..16]);
-        out
+        half(&mac(&*self.epoch, values))
+    }
+
+    /// The mark of a request that has these parts. Nothing in them can be guessed from it without the key file.
+    pub(crate) fn request_mark(&self, parts: &[&[u8]]) -> RequestMark {
+        RequestMark(half(&mac(&*self.request, parts)))
     }
 
     /// Seals a key for the directory.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::profile::Profile;
-use super::secrets::SealedKey;
+use super::secrets::{RequestMark, SealedKey};
 use super::time::Timestamp;
 use crate::name::{DcName, GroupName, KeyTitle, UserName};
 use crate::sshkey::{Options, PublicKey};
@@ -83,6 +83,9 @@ pub(crate) struct User {
     pub(crate) password_epoch: PasswordEpoch,
     /// The stored password hash is weaker than what is configured, so the next login renews it.
     pub(crate) password_weak: bool,
+    /// The POST that creates the user, while its groups are not all written: made again, it completes them. Boxed, since
+    /// hardly any user has one.
+    pub(crate) unfinished: Option<Box<RequestMark>>,
     /// What was found in the entry and skipped, in words for an administrator.
     pub(crate) warnings: Vec<Box<str>>,
 }

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::Method;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::{ApiError, App};
+use crate::accounts::secrets::RequestMark;
 use crate::accounts::{Datacenter, Session, Timestamp, User};
 use crate::name::UserName;
 
@@ -93,6 +95,19 @@ impl Call {
     /// the task id name it from here on.
     pub(crate) fn enter(&self, dc: &Arc<Datacenter>) {
         *self.dc.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(dc));
+    }
+
+    /// By which this request is known again if the same caller makes it a second time.
+    pub(crate) fn mark(&self) -> RequestMark {
+        let body = match &self.params {
+            // the text of a map of JSON values can always be written
+            Params::Object(map) => Zeroizing::new(serde_json::to_vec(map).unwrap_or_default()),
+            Params::Null | Params::Other => Zeroizing::default(),
+        };
+        let mut parts: Vec<&[u8]> = vec![&self.caller.user.id.0, self.method.as_str().as_bytes()];
+        parts.extend(self.args.iter().map(String::as_bytes));
+        parts.push(&body);
+        self.app.ring.request_mark(&parts)
     }
 
     /// The datacenter that was entered, if one was.

@@ -8,7 +8,7 @@ use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, dc_members, subject, users};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
-use crate::accounts::{Datacenter, Group, MAIN_DC, NewDatacenter, User};
+use crate::accounts::{Datacenter, Group, MAIN_DC, NewDatacenter, StoreError, User};
 use crate::directory::View;
 use crate::name::{DcName, GroupName, UserName};
 
@@ -65,31 +65,48 @@ fn target<'v>(call: &Call, view: &'v View<'_>) -> Result<&'v Arc<Datacenter>, Ap
 /// POST. The groups are attached to the datacenter once it is there.
 pub(super) fn create(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let (mut new, owner) = plan_create(call)?;
+        let CreatePlan { new, begun, owner } = plan_create(call)?;
         users::unbind(call, owner).await?;
-        let groups = std::mem::take(&mut new.groups);
-        let dc = call.app.directory.create_datacenter(new).await;
-        let dc = dc.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
+        let groups = new.groups.clone();
+        let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
+        let dc = match begun {
+            Some(begun) => begun,
+            None => call.app.directory.create_datacenter(new, call.mark()).await.map_err(store)?,
+        };
         call.enter(&dc);
         for name in &groups {
             attach(call, name, &dc).await?;
+        }
+        if !groups.is_empty() {
+            call.app.directory.finish_datacenter(&dc, call.mark()).await.map_err(store)?;
         }
         Ok(shown(call, &dc, true))
     })
 }
 
-fn plan_create(call: &Call) -> Result<(NewDatacenter, Vec<Arc<User>>), ApiError> {
+struct CreatePlan {
+    new: NewDatacenter,
+    /// The entry, if this same request made it already and was cut short.
+    begun: Option<Arc<Datacenter>>,
+    /// A new owner who is bound to another datacenter.
+    owner: Vec<Arc<User>>,
+}
+
+fn plan_create(call: &Call) -> Result<CreatePlan, ApiError> {
     let view = call.app.directory.read();
     let rights = subject::rights(call, &view);
     subject::check(&rights, Endpoint::DatacenterWrite, Target::List, Noun::Datacenter)?;
-    if view.datacenters().any(|dc| dc.name.as_str().eq_ignore_ascii_case(call.arg(0))) {
+    let known = view.datacenters().find(|dc| dc.name.as_str().eq_ignore_ascii_case(call.arg(0)));
+    let begun = known.filter(|dc| dc.unfinished.as_deref().is_some_and(|mark| *mark == call.mark()));
+    if known.is_some() && begun.is_none() {
         return Err(ApiError::exists(Noun::Datacenter));
     }
     let body = call.params.object()?;
-    let new = with_lookup(&view, None, |lookup| dc_rules::create(body, call.arg(0), &call.caller.user, lookup));
+    let own = begun.map(|dc| &**dc);
+    let new = with_lookup(&view, own, |lookup| dc_rules::create(body, call.arg(0), &call.caller.user, lookup));
     let new = new.map_err(|errors| ApiError::failure(&errors))?;
     let owner = owner_bound_elsewhere(&view, Some(&new.owner), &new.name);
-    Ok((new, owner))
+    Ok(CreatePlan { new, begun: begun.cloned(), owner })
 }
 
 /// PUT. Groups that go are detached first, those that come are attached last.

@@ -121,7 +121,7 @@ pub(super) fn detach_group(call: &Call) -> Pending<'_> {
 
 /// Attaches the group, which is bound to nothing from then on, as are its members who were bound to another
 /// datacenter: whoever manages that one must not manage people who are somebody in this one. `again`: it is no error if
-/// the group is attached already.
+/// the group is attached already, or gone.
 pub(super) async fn attach(call: &Call, group: &Group, dc: &DcName, again: bool) -> Result<(), ApiError> {
     let bound_elsewhere = {
         let view = call.app.directory.read();
@@ -131,7 +131,7 @@ pub(super) async fn attach(call: &Call, group: &Group, dc: &DcName, again: bool)
     users::unbind(call, bound_elsewhere).await?;
     match call.app.directory.attach_group(group, dc).await {
         Ok(_) => Ok(()),
-        Err(StoreError::Exists) if again => Ok(()),
+        Err(StoreError::Exists | StoreError::NotFound) if again => Ok(()),
         Err(error) => Err(ApiError::store(&error, Noun::Group)),
     }
 }

@@ -80,10 +80,15 @@ pub(super) fn show(call: &Call) -> Result<Reply, ApiError> {
 /// POST.
 pub(super) fn create(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let Creation { mut user, password } = plan_create(call)?;
-        user.password_hash = hashing::hash(call.app.cost, password).await?;
+        let (Creation { mut user, password }, unfinished) = plan_create(call)?;
         let (name, email) = (user.name.clone(), user.email.clone());
-        match call.app.directory.create_user(user).await {
+        let created = if let Some(begun) = unfinished {
+            call.app.directory.finish_user(&begun, &user.groups, call.mark()).await
+        } else {
+            user.password_hash = hashing::hash(call.app.cost, password).await?;
+            call.app.directory.create_user(user, call.mark()).await
+        };
+        match created {
             Ok(user) => {
                 let view = call.app.directory.read();
                 let object = UserObject::new(&view, &user, false, call.now);
@@ -95,13 +100,17 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
     })
 }
 
-fn plan_create(call: &Call) -> Result<Creation, ApiError> {
+/// What is to be created, and the entry if this same request made it already and was cut short.
+fn plan_create(call: &Call) -> Result<(Creation, Option<Arc<User>>), ApiError> {
     let view = call.app.directory.read();
     let rights = subject::rights(call, &view);
     let path = call.arg(0);
     // Reserved names are refused in validation, whatever their case variants are.
     let name = UserName::parse(path).ok().filter(|_| !is_reserved(path));
+    let begun = name.as_ref().and_then(|name| view.user(name));
+    let begun = begun.filter(|user| user.unfinished.as_deref().is_some_and(|mark| *mark == call.mark()));
     let target = match &name {
+        _ if begun.is_some() => Target::Missing,
         Some(name) if call.caller.is(name) => Target::Own,
         Some(name) if subject::is_taken(&view, name) => Target::Other { managed: false },
         _ => Target::Missing,
@@ -113,12 +122,12 @@ fn plan_create(call: &Call) -> Result<Creation, ApiError> {
     }
     let lookup = Lookup {
         group: &|name| subject::group(&view, name).map(|group| &**group),
-        email_taken: &|email| subject::is_others(&view, email, None),
+        email_taken: &|email| subject::is_others(&view, email, begun.map(|user| &**user)),
     };
     let creation = user_rules::create(call.params.object()?, path, &rights, &dc.name, &lookup);
     let creation = creation.map_err(|errors| ApiError::failure(&errors))?;
     subject::enter(call, &view, creation.user.dc_bound.as_ref());
-    Ok(creation)
+    Ok((creation, begun.cloned()))
 }
 
 /// Whose value was taken when the directory refused a new user's name and e-mail address: the name's (406) or the

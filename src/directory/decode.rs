@@ -2,7 +2,7 @@
 //! where skipping would give somebody more than before, the entry gives less instead.
 
 use crate::accounts::profile::Profile;
-use crate::accounts::secrets::{KeyRing, SealedKey, unhex};
+use crate::accounts::secrets::{KeyRing, RequestMark, SealedKey, unhex};
 use crate::accounts::user::PasswordEpoch;
 use crate::accounts::{Access, Datacenter, EntryId, Group, Permission, Session, Timestamp, User, password};
 use crate::name::{DcName, GroupName, UserName};
@@ -118,6 +118,7 @@ impl Decoder {
             api_key_hash: raw.text("usherapikeyhash").and_then(hash),
             callback_key: raw.text("ushercallbackkey").map(SealedKey::from_stored),
             password_epoch: PasswordEpoch(self.ring.password_epoch(&mut slices)),
+            unfinished: unfinished(raw),
             password_weak: passwords.iter().any(|v| self.cost.exceeds(v)),
             warnings: warnings.0,
         };
@@ -186,6 +187,7 @@ impl Decoder {
                 .unwrap_or(Access::Private),
             desc: text(raw, "description", &mut warnings).unwrap_or_default().into(),
             created: created(raw),
+            unfinished: unfinished(raw),
             name,
         }
     }
@@ -216,6 +218,10 @@ fn session(raw: &RawEntry, id: EntryId) -> Option<Session> {
         epoch: PasswordEpoch(epoch.try_into().ok()?),
         expires: Timestamp::parse_generalized(raw.text("usherexpires")?)?,
     })
+}
+
+fn unfinished(raw: &RawEntry) -> Option<Box<RequestMark>> {
+    raw.text("usherunfinished").and_then(RequestMark::from_stored).map(Box::new)
 }
 
 fn hash(text: &str) -> Option<[u8; 32]> {

@@ -19,6 +19,8 @@ pub(crate) const DATACENTER_LINK: &str = "usherDatacenterLink";
 pub(crate) const SITE: &str = "usherSite";
 pub(crate) const OWNER: &str = "usherOwner";
 pub(crate) const ACCESS: &str = "usherAccess";
+/// [`RequestMark`](crate::accounts::secrets::RequestMark) of an entry whose groups are not all written yet.
+pub(crate) const UNFINISHED: &str = "usherUnfinished";
 pub(crate) const TOKEN_HASH: &str = "usherTokenHash";
 pub(crate) const SESSION_USER: &str = "usherSessionUser";
 pub(crate) const SESSION_EPOCH: &str = "usherSessionEpoch";
@@ -77,6 +79,7 @@ pub(crate) const REPLICATED: &[&str] = &[
     SITE,
     OWNER,
     ACCESS,
+    UNFINISHED,
     TOKEN_HASH,
     SESSION_USER,
     SESSION_EPOCH,

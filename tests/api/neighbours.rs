@@ -223,6 +223,19 @@ fn of_parallel_posts_on_two_daemons_one_succeeds() {
     let unbound = json!({"dc_bound": false});
     let same_user = together(both, 32, |api, _| api.post("/accounts/user/one/", &user_body("one", &unbound)).status);
     one_of(&same_user, 201, &[406]);
+    // Memberships are written after the entry: nobody else takes the unfinished entry for his own.
+    first.api().post("/accounts/group/g0/", &json!({"dc_bound": false})).result(201);
+    let in_group = json!({"dc_bound": false, "groups": ["g0"]});
+    let with_group = together(both, 32, |api, _| {
+        // The second daemon may not know the group yet.
+        loop {
+            let answer = api.post("/accounts/user/two/", &user_body("two", &in_group));
+            if answer.status != 400 {
+                return answer.status;
+            }
+        }
+    });
+    one_of(&with_group, 201, &[406]);
     let same_email = together(both, 32, |api, i| {
         let name = format!("many{i}");
         let body = user_body(&name, &json!({"dc_bound": false, "email": "same@example.com"}));

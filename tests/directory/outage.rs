@@ -130,6 +130,64 @@ fn a_stopped_slapd_costs_writes_a_clear_503_and_reads_nothing() {
     replica_equals_directory(&usherd);
 }
 
+/// Kills slapd while `request` creates something with groups, until one is cut short between its entry and the last of
+/// its groups; gives that one's name.
+fn cut_short(usherd: &Usherd, path: &str, body: &serde_json::Value, groups: usize) -> String {
+    let begun = |name: &str| {
+        let shown = usherd.api().get(&format!("{path}{name}/"));
+        (shown.status == 200).then(|| shown.result(200)["groups"].as_array().map_or(0, Vec::len))
+    };
+    for n in 0..20 {
+        let name = format!("cut{n}");
+        let mut body = body.clone();
+        for unique in ["email", "site"] {
+            body[unique] = json!(format!("{name}@{unique}.example.com").replace("@site", ".s"));
+        }
+        let (api, url) = (usherd.api(), format!("{path}{name}/"));
+        let before = usherd.slapd_pid().unwrap();
+        let post = std::thread::spawn(move || api.post(&url, &body).status);
+        eventually_true(SOON, "the entry", || begun(&name).is_some() || post.is_finished());
+        usherd.signal_slapd(Signal::SIGKILL);
+        let status = post.join().unwrap();
+        eventually_true(SOON, "a new slapd that is followed", || {
+            usherd.slapd_pid().is_some_and(|pid| pid != before)
+                && usherd.anonymous().root().get("/health/ready").status == 200
+        });
+        if status == 503 && begun(&name).is_some_and(|has| has < groups) {
+            return name;
+        }
+    }
+    panic!("no request was cut short");
+}
+
+#[test]
+fn a_creation_that_is_cut_short_before_its_groups_is_completed_by_the_same_request() {
+    const GROUPS: usize = 40;
+    let usherd = Usherd::start();
+    let names: Vec<String> = (10..10 + GROUPS).map(|n| format!("g{n}")).collect();
+    for name in &names {
+        usherd.api().post(&format!("/accounts/group/{name}/"), &json!({"dc_bound": false})).result(201);
+    }
+    let user = json!({"first_name": "F", "last_name": "L", "password": "pw", "dc_bound": false, "groups": names});
+    let dc = json!({"groups": names});
+    for (path, ou, naming, body) in [("/accounts/user/", "people", "uid", user), ("/dc/", "datacenters", "cn", dc)] {
+        let name = cut_short(&usherd, path, &body, GROUPS);
+        let mut body = body;
+        body["email"] = json!(format!("{name}@email.example.com"));
+        body["site"] = json!(format!("{name}.s.example.com"));
+        let url = format!("{path}{name}/");
+        let mut other = body.clone();
+        other["desc"] = json!("another request");
+        assert_eq!(usherd.api().post(&url, &other).status, 406);
+        let made = usherd.api().post(&url, &body).result(201);
+        assert_eq!(made["groups"], json!(names));
+        assert_eq!(usherd.api().post(&url, &body).status, 406);
+        let entry = format!("{naming}={name},ou={ou},dc=example,dc=org");
+        let marked = usherd.ldap().search(&entry, "base", "(usherUnfinished=*)", &["cn"]);
+        assert!(marked.is_empty(), "{marked:?}");
+    }
+}
+
 #[test]
 fn a_directory_set_back_to_an_older_state_is_taken_over_without_a_gap_in_service() {
     let mut usherd = Usherd::start();

@@ -185,7 +185,7 @@ access to attrs=userPassword
   by anonymous auth
   by * none
 # secrets are usherd's and the manager's
-access to attrs=usherApiKey,usherApiKeyHash,usherCallbackKey,pwdHistory
+access to attrs=usherApiKey,usherApiKeyHash,usherCallbackKey,usherUnfinished,pwdHistory
   by {usherd} manage
   by * none
 access to dn.subtree="ou=people,{base}"

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::accounts::error::UniqueField;
+use crate::accounts::secrets::RequestMark;
 use crate::accounts::{Datacenter, DatacenterChange, GroupChange, NewDatacenter, StoreError, UserChange};
+use crate::name::DcName;
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
@@ -11,11 +13,21 @@ use super::super::{Directory, schema};
 use super::{attribute, below_nothing, bytes};
 
 impl Directory {
-    /// Adds the datacenter with a new number, then attaches `new.groups`.
-    pub(crate) async fn create_datacenter(&self, new: NewDatacenter) -> Result<Arc<Datacenter>, StoreError> {
+    /// Adds the datacenter with a new number. Where it has groups, the caller attaches them and then says
+    /// [`finish_datacenter`](Self::finish_datacenter); `mark` is the request's, by which it is known again if it is cut
+    /// short in between.
+    pub(crate) async fn create_datacenter(
+        &self,
+        new: NewDatacenter,
+        mark: RequestMark,
+    ) -> Result<Arc<Datacenter>, StoreError> {
         let inner = &*self.0;
         let tree = &inner.decoder.tree;
         let dn = tree.datacenter(&new.name);
+        // References that wait for an entry of this name were to another entry.
+        if self.read().datacenter(&new.name).is_none() {
+            self.forget_datacenter(&new.name, true).await?;
+        }
         let number = inner.client.increment(&tree.state(), schema::NEXT_DATACENTER).await?;
         let mut entry: Vec<Attribute> = vec![
             ("objectClass", vec![bytes("usherDatacenter")]),
@@ -26,19 +38,23 @@ impl Directory {
             attribute(schema::OWNER, &tree.user(&new.owner)),
             attribute(schema::ACCESS, &new.access.number().to_string()),
         ];
+        if !new.groups.is_empty() {
+            entry.push(attribute(schema::UNFINISHED, &mark.as_stored()));
+        }
         if !new.desc.is_empty() {
             entry.push(attribute("description", &new.desc));
         }
         let raw = inner.client.add(&dn, &entry).await.map_err(below_nothing).map_err(alias_or_site)?;
         inner.take_in(&dn, raw).await?;
-        for name in &new.groups {
-            let group = self.read().group(name).cloned();
-            if let Some(group) = group {
-                let change = GroupChange { attach: vec![new.name.clone()], ..GroupChange::default() };
-                self.update_group(&group, change).await?;
-            }
-        }
         self.read().datacenter(&new.name).cloned().ok_or(StoreError::NotFound)
+    }
+
+    /// Ends the mark of the request that created the datacenter: its groups are attached.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if another one of the same request has ended it.
+    pub(crate) async fn finish_datacenter(&self, dc: &Datacenter, mark: RequestMark) -> Result<(), StoreError> {
+        self.0.finish(&self.0.decoder.tree.datacenter(&dc.name), mark).await
     }
 
     pub(crate) async fn update_datacenter(
@@ -65,6 +81,9 @@ impl Directory {
         if let Some(desc) = change.desc.as_deref() {
             changes.push(Change::set("description", (!desc.is_empty()).then_some(desc)));
         }
+        if dc.unfinished.is_some() && change.sets_groups {
+            changes.push(Change::set(schema::UNFINISHED, None));
+        }
         if !changes.is_empty() {
             if dc.number == 0 {
                 let number = inner.client.increment(&tree.state(), schema::NEXT_DATACENTER).await?;
@@ -79,21 +98,34 @@ impl Directory {
     /// Unbinds its users and groups and detaches its groups, then deletes the entry. Nothing else is deleted.
     pub(crate) async fn delete_datacenter(&self, dc: &Datacenter) -> Result<(), StoreError> {
         let inner = &*self.0;
+        self.forget_datacenter(&dc.name, false).await?;
+        let deleted = inner.client.delete(&inner.decoder.tree.datacenter(&dc.name)).await;
+        if matches!(deleted, Ok(()) | Err(OpError::Store(StoreError::NotFound))) {
+            inner.replica.change(|tables| tables.remove_own(dc.id));
+        }
+        deleted.map_err(StoreError::from)
+    }
+
+    /// Unbinds the users and groups of a datacenter of this name and detaches its groups. `absent`: only if it has no entry.
+    async fn forget_datacenter(&self, name: &DcName, absent: bool) -> Result<(), StoreError> {
         let (users, groups) = {
             let view = self.read();
-            let users: Vec<_> = view.users_bound_to(&dc.name).into_iter().cloned().collect();
+            let users: Vec<_> = view.users_bound_to(name).into_iter().cloned().collect();
             let groups: Vec<_> = view
                 .groups()
-                .filter(|g| g.datacenters.contains(&dc.name) || g.dc_bound.as_ref() == Some(&dc.name))
+                .filter(|g| g.datacenters.contains(name) || g.dc_bound.as_ref() == Some(name))
                 .cloned()
                 .collect();
             (users, groups)
         };
+        if absent && !(users.is_empty() && groups.is_empty()) {
+            self.0.is_absent(&self.0.decoder.tree.datacenter(name)).await?;
+        }
         // groups first: an attachment may give rights in it, being unbound gives none
         for group in groups {
             let change = GroupChange {
-                dc_bound: (group.dc_bound.as_ref() == Some(&dc.name)).then_some(None),
-                detach: group.datacenters.iter().filter(|d| **d == dc.name).cloned().collect(),
+                dc_bound: (group.dc_bound.as_ref() == Some(name)).then_some(None),
+                detach: group.datacenters.iter().filter(|d| *d == name).cloned().collect(),
                 ..GroupChange::default()
             };
             match self.update_group(&group, change).await {
@@ -107,11 +139,7 @@ impl Directory {
                 Err(error) => return Err(error),
             }
         }
-        let deleted = inner.client.delete(&inner.decoder.tree.datacenter(&dc.name)).await;
-        if matches!(deleted, Ok(()) | Err(OpError::Store(StoreError::NotFound))) {
-            inner.replica.change(|tables| tables.remove_own(dc.id));
-        }
-        deleted.map_err(StoreError::from)
+        Ok(())
     }
 }
 

@@ -124,23 +124,28 @@ impl Directory {
 }
 
 impl Inner {
-    /// Makes the user a member of the group, if he is none.
+    /// Makes the user a member of the group, if he is none. A group that is gone has no members.
     pub(super) async fn join(&self, group: &GroupName, user: &UserName) -> Result<(), StoreError> {
         let tree = &self.decoder.tree;
         let known = self.view().group(group).cloned();
         if let Some(known) = known {
             self.replica.change(|tables| tables.readmit(&known, std::slice::from_ref(user)));
         }
-        self.change_values(&tree.group(group), vec![Change::Add("member", vec![tree.user(user).into_bytes()])]).await
+        let change = Change::Add("member", vec![tree.user(user).into_bytes()]);
+        gone_is_done(self.change_values(&tree.group(group), vec![change]).await)
     }
 
     /// Ends the user's membership, if he has one. A group that is gone has no members.
     pub(super) async fn leave(&self, group: &GroupName, user: &UserName) -> Result<(), StoreError> {
         let tree = &self.decoder.tree;
         let change = Change::Delete("member", vec![tree.user(user).into_bytes()]);
-        match self.change_values(&tree.group(group), vec![change]).await {
-            Err(StoreError::NotFound) => Ok(()),
-            other => other,
-        }
+        gone_is_done(self.change_values(&tree.group(group), vec![change]).await)
+    }
+}
+
+fn gone_is_done(result: Result<(), StoreError>) -> Result<(), StoreError> {
+    match result {
+        Err(StoreError::NotFound) => Ok(()),
+        other => other,
     }
 }

@@ -11,6 +11,7 @@ mod users;
 
 use crate::accounts::StoreError;
 use crate::accounts::error::UniqueField;
+use crate::accounts::secrets::RequestMark;
 
 use super::Inner;
 use super::code::OpError;
@@ -40,13 +41,43 @@ impl Inner {
         }
     }
 
-    /// Reads an entry that was not as we thought into the replica.
-    async fn reread(&self, dn: &str) -> Result<(), StoreError> {
-        let raw = self.client.read(dn, schema::REPLICATED).await?.ok_or(StoreError::NotFound)?;
+    /// Reads an entry into the replica; false if there is none.
+    async fn look(&self, dn: &str) -> Result<bool, StoreError> {
+        let Some(raw) = self.client.read(dn, schema::REPLICATED).await? else { return Ok(false) };
         if let Some(decoded) = self.decoder.decode(&raw, None) {
             self.replica.change(|tables| tables.put(decoded, Source::OwnWrite));
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Reads an entry that was not as we thought into the replica.
+    async fn reread(&self, dn: &str) -> Result<(), StoreError> {
+        if self.look(dn).await? { Ok(()) } else { Err(StoreError::NotFound) }
+    }
+
+    /// For what is done about references to a name that seems to have no entry: makes sure, since the entry may be another
+    /// daemon's and not yet in the replica.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if there is one.
+    async fn is_absent(&self, dn: &str) -> Result<(), StoreError> {
+        if self.look(dn).await? { Err(StoreError::Exists) } else { Ok(()) }
+    }
+
+    /// Ends the mark of the request that created the entry, which is complete now.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] if it is not there: somebody else has ended it.
+    async fn finish(&self, dn: &str, mark: RequestMark) -> Result<(), StoreError> {
+        let done = Change::Delete(schema::UNFINISHED, vec![mark.as_stored().into_bytes()]);
+        match self.client.modify(dn, &[done], None).await {
+            Ok(raw) => self.take_in(dn, raw).await,
+            Err(OpError::ValueState) => {
+                self.reread(dn).await?;
+                Err(StoreError::Exists)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Adds or deletes values one by one where the server says that one of them is there, or gone, already: what is

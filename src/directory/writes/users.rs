@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::accounts::error::UniqueField;
-use crate::accounts::secrets::{KeyKind, hex, new_key};
+use crate::accounts::secrets::{KeyKind, RequestMark, hex, new_key};
 use crate::accounts::{NewUser, StoreError, User, UserChange};
 use crate::name::{GroupName, UserName};
 
@@ -19,8 +19,9 @@ use super::{ROUNDS, attribute, below_nothing, boolean, bytes, unique};
 const MDB_NAME: usize = 241;
 
 impl Directory {
-    /// Adds the user's entry with a new number and new keys, then the memberships.
-    pub(crate) async fn create_user(&self, new: NewUser) -> Result<Arc<User>, StoreError> {
+    /// Adds the user's entry with a new number and new keys, then the memberships. `mark` is the request's, by which it is
+    /// known again if it is cut short in between.
+    pub(crate) async fn create_user(&self, new: NewUser, mark: RequestMark) -> Result<Arc<User>, StoreError> {
         let inner = &*self.0;
         let tree = &inner.decoder.tree;
         let dn = tree.user(&new.name);
@@ -33,6 +34,9 @@ impl Directory {
                 Vec::new()
             }
         };
+        if !stray.is_empty() {
+            inner.is_absent(&dn).await?;
+        }
         for group in stray {
             inner.leave(&group, &new.name).await?;
         }
@@ -57,6 +61,9 @@ impl Directory {
         if let Some(dc) = &new.dc_bound {
             entry.push(attribute(schema::DC_BOUND, &tree.datacenter(dc)));
         }
+        if !new.groups.is_empty() {
+            entry.push(attribute(schema::UNFINISHED, &mark.as_stored()));
+        }
         let [api_key, api_key_hash] = inner.new_api_key();
         entry.push((schema::API_KEY, vec![api_key]));
         entry.push((schema::API_KEY_HASH, vec![api_key_hash]));
@@ -67,10 +74,35 @@ impl Directory {
             other => unique(other, UniqueField::Identity),
         })?;
         inner.take_in(&dn, raw).await?;
-        for group in &new.groups {
-            inner.join(group, &new.name).await?;
+        let user = self.read().user(&new.name).cloned().ok_or(StoreError::NotFound)?;
+        if new.groups.is_empty() {
+            return Ok(user);
         }
-        self.read().user(&new.name).cloned().ok_or(StoreError::NotFound)
+        self.finish_user(&user, &new.groups, mark).await
+    }
+
+    /// The memberships of a user whose entry was made by the request of this mark, and the mark's end. Of several that do
+    /// this at the same time one succeeds, the others are told that the user exists.
+    pub(crate) async fn finish_user(
+        &self,
+        user: &User,
+        groups: &[GroupName],
+        mark: RequestMark,
+    ) -> Result<Arc<User>, StoreError> {
+        let inner = &*self.0;
+        for group in groups {
+            inner.join(group, &user.name).await?;
+        }
+        if let Err(error) = inner.finish(&inner.decoder.tree.user(&user.name), mark).await {
+            // Deleted meanwhile: what was joined for the entry must not wait for another one of its name.
+            if self.read().user_by_id(user.id).is_none() {
+                for group in groups {
+                    inner.leave(group, &user.name).await?;
+                }
+            }
+            return Err(error);
+        }
+        self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
 
     /// Changes the named fields. What takes rights away is written first, what grants them last.
@@ -174,6 +206,10 @@ impl Inner {
 
     fn field_changes(&self, now: &User, facts: UserFacts, change: &UserChange) -> Vec<Change> {
         let mut changes = Vec::new();
+        // who says which groups it shall be ends what its creation still had to do
+        if now.unfinished.is_some() && !(change.join.is_empty() && change.leave.is_empty()) {
+            changes.push(Change::set(schema::UNFINISHED, None));
+        }
         if change.first_name.is_some() || change.last_name.is_some() {
             let first = change.first_name.as_deref().unwrap_or(&now.first_name);
             let last = change.last_name.as_deref().unwrap_or(&now.last_name);

@@ -34,6 +34,7 @@ fn user(n: u8, text: &str, csn: &str) -> Decoded {
         api_key_hash: Some([n; 32]),
         callback_key: None,
         password_epoch: PasswordEpoch([0; 16]),
+        unfinished: None,
         password_weak: false,
         warnings: Vec::new(),
     };
