@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::profile::Profile;
-use super::secrets::{RequestMark, SealedKey};
+use super::secrets::{RequestMark, SealedKey, hex, unhex};
 use super::time::Timestamp;
 use crate::name::{DcName, GroupName, KeyTitle, UserName};
 use crate::sshkey::{Options, PublicKey};
@@ -51,6 +51,17 @@ impl fmt::Debug for EntryId {
 /// Changes whenever the user's password does, whoever changed it: a keyed hash over the stored values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PasswordEpoch(pub(crate) [u8; 16]);
+
+impl PasswordEpoch {
+    /// Takes the text of an attribute value; `None` if it is no epoch.
+    pub(crate) fn from_stored(text: &str) -> Option<Self> {
+        unhex(text)?.try_into().ok().map(Self)
+    }
+
+    pub(crate) fn as_stored(&self) -> String {
+        hex(&self.0)
+    }
+}
 
 /// A user as the directory holds it.
 #[derive(Clone, Debug, PartialEq)]

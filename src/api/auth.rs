@@ -120,7 +120,7 @@ fn check_api_key(user: &User, now: Timestamp) -> Result<(), ApiError> {
 /// The owner of a token: activity is asked for before API access. An expired session is like none; one of another
 /// password was ended by the change (decision 13). Neither is guessing, so neither counts as a wrong token.
 fn check_session(session: &Session, user: &User, now: Timestamp) -> Result<(), ApiError> {
-    if session.epoch != user.password_epoch {
+    if !session.is_of(user) {
         return Err(refused(INVALID_TOKEN));
     }
     if session.expires <= now {
@@ -215,7 +215,7 @@ mod tests {
             id: EntryId([2; 16]),
             token_hash: [0; 32],
             user: EntryId([1; 16]),
-            epoch: PasswordEpoch([1; 16]),
+            epochs: [PasswordEpoch([1; 16])].into(),
             expires: Timestamp::from_seconds(1001),
         };
         let fine = user();

@@ -155,6 +155,12 @@ async fn strengthen(app: &Arc<App>, user: &User, epoch: PasswordEpoch, password:
     }
     // Why it failed is in the log.
     let Ok(hash) = hashing::hash(app.cost, password.clone()).await else { return epoch };
+    // The same password: the sessions that there are go on.
+    let next = PasswordEpoch(app.ring.password_epoch(&mut [hash.as_bytes()]));
+    if let Err(error) = app.directory.carry_sessions(user, next).await {
+        tracing::warn!(user = %user.name, %error, "a weak password hash was not renewed");
+        return epoch;
+    }
     let change = UserChange { password_hash: Some(hash), while_password: Some(epoch), ..UserChange::default() };
     match app.directory.update_user(user, change).await {
         Ok(user) => user.password_epoch,

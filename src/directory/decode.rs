@@ -210,12 +210,11 @@ impl Warnings {
 }
 
 fn session(raw: &RawEntry, id: EntryId) -> Option<Session> {
-    let epoch = unhex(raw.text("ushersessionepoch")?)?;
     Some(Session {
         id,
         token_hash: hash(raw.text("ushertokenhash")?)?,
         user: EntryId::parse(raw.text("ushersessionuser")?)?,
-        epoch: PasswordEpoch(epoch.try_into().ok()?),
+        epochs: raw.texts("ushersessionepoch").filter_map(PasswordEpoch::from_stored).collect(),
         expires: Timestamp::parse_generalized(raw.text("usherexpires")?)?,
     })
 }

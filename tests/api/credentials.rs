@@ -191,6 +191,31 @@ fn a_weak_hash_is_renewed_by_the_login_and_that_session_holds() {
 }
 
 #[test]
+fn a_stronger_hash_of_the_same_password_ends_no_session() {
+    let world = World::new();
+    let before = world.login("u1");
+    let other = world.login("u2");
+    let stronger = world.usherd.second_with("stronger", &["passwords.passes=3"]);
+    let after = stronger.login("u1", "pw-u1");
+    let dn = format!("uid=u1,ou=people,{}", world.usherd.ldap().base_dn());
+    let stored = world.usherd.ldap().search(&dn, "base", "(objectClass=*)", &["userPassword"])[0].first("userPassword");
+    assert!(stored.unwrap().contains(",t=3,"), "not renewed");
+    for session in [&before, &after] {
+        for daemon in [&world.usherd, &stronger] {
+            let api = session.moved_to(&daemon.anonymous());
+            eventually_true(Duration::from_secs(10), "the session holds", || {
+                api.get("/accounts/user/u1/").status == 200
+            });
+        }
+    }
+    // A new password ends both, and nobody else's.
+    world.usherd.api().put("/accounts/user/u1/", &json!({"password": "new"})).result(200);
+    assert_eq!(before.get("/accounts/user/u1/").detail(403), "Invalid token.");
+    assert_eq!(after.moved_to(&world.usherd.anonymous()).get("/accounts/user/u1/").detail(403), "Invalid token.");
+    assert_eq!(other.get("/accounts/user/u2/").status, 200);
+}
+
+#[test]
 fn sessions_end_with_their_time_and_with_their_user() {
     let usherd = Usherd::builder().env("USHER__SESSIONS__LIFETIME_SECONDS", "2").start();
     let token = usherd.login("admin", &usherd.admin.password);

@@ -164,8 +164,13 @@ impl Usherd {
 
     /// A second daemon on the same directory: `usherd serve --config DIR/usherd.toml` with its own port and socket.
     pub(crate) fn second(&self, name: &str) -> Self {
+        self.second_with(name, &[])
+    }
+
+    /// The same with further settings, each `section.key=value`.
+    pub(crate) fn second_with(&self, name: &str, settings: &[&str]) -> Self {
         let socket = self.temp.path().join(format!("{name}.sock"));
-        let command: Vec<OsString> = vec![
+        let mut command: Vec<OsString> = vec![
             "serve".into(),
             "--config".into(),
             self.data.join("usherd.toml").into_os_string(),
@@ -174,6 +179,7 @@ impl Usherd {
             "--set".into(),
             format!("lookup.socket={}", socket.display()).into(),
         ];
+        command.extend(settings.iter().flat_map(|setting| ["--set".into(), OsString::from(setting)]));
         let process = Process::start(&command, &self.env, self.open_files);
         let admin = AdminEnv { api_url: process.url.clone(), keys_socket: socket, ..self.admin.clone() };
         let (env, data, temp) = (self.env.clone(), self.data.clone(), Arc::clone(&self.temp));

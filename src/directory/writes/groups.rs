@@ -9,7 +9,7 @@ use crate::name::{DcName, GroupName, UserName};
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::{Directory, Inner, schema};
-use super::{attribute, below_nothing, bytes, unique};
+use super::{attribute, below_nothing, bytes, gone_is_done, unique};
 
 impl Directory {
     pub(crate) async fn create_group(&self, new: NewGroup) -> Result<Arc<Group>, StoreError> {
@@ -140,12 +140,5 @@ impl Inner {
         let tree = &self.decoder.tree;
         let change = Change::Delete("member", vec![tree.user(user).into_bytes()]);
         gone_is_done(self.change_values(&tree.group(group), vec![change]).await)
-    }
-}
-
-fn gone_is_done(result: Result<(), StoreError>) -> Result<(), StoreError> {
-    match result {
-        Err(StoreError::NotFound) => Ok(()),
-        other => other,
     }
 }

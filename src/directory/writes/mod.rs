@@ -132,6 +132,14 @@ fn below_nothing(error: OpError) -> OpError {
     }
 }
 
+/// For a change of an entry that needs none once it is gone.
+fn gone_is_done(result: Result<(), StoreError>) -> Result<(), StoreError> {
+    match result {
+        Err(StoreError::NotFound) => Ok(()),
+        other => other,
+    }
+}
+
 /// A uniqueness error in the words of the entry's kind.
 fn unique(error: OpError, field: UniqueField) -> StoreError {
     match error {

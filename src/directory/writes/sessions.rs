@@ -5,11 +5,13 @@ use std::time::Duration;
 use tracing::debug;
 
 use crate::accounts::secrets::{hex, random};
+use crate::accounts::user::PasswordEpoch;
 use crate::accounts::{EntryId, NewSession, Session, StoreError, User};
 
 use super::super::code::OpError;
+use super::super::connection::Change;
 use super::super::{Directory, now, schema};
-use super::{attribute, below_nothing, bytes};
+use super::{attribute, below_nothing, bytes, gone_is_done};
 
 /// How often sessions that are over are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -24,11 +26,24 @@ impl Directory {
             ("objectClass", vec![bytes("usherSession")]),
             attribute(schema::TOKEN_HASH, &hex(&new.token_hash)),
             attribute(schema::SESSION_USER, &new.user.to_string()),
-            attribute(schema::SESSION_EPOCH, &hex(&new.epoch.0)),
+            attribute(schema::SESSION_EPOCH, &new.epoch.as_stored()),
             attribute(schema::EXPIRES, &new.expires.generalized()),
         ];
         let raw = inner.client.add(&dn, &entry).await.map_err(below_nothing)?;
         inner.take_in(&dn, raw).await
+    }
+
+    /// Lets the user's sessions outlast a new hash of the same password, which is not written yet: `next` will be its epoch.
+    /// If it is never written, this means nothing.
+    pub(crate) async fn carry_sessions(&self, user: &User, next: PasswordEpoch) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        let sessions: Vec<Session> = self.read().sessions_of(user.id).into_iter().filter(|s| s.is_of(user)).collect();
+        for session in sessions {
+            let dn = inner.decoder.tree.session(&session.token_hash);
+            let next = Change::Add(schema::SESSION_EPOCH, vec![next.as_stored().into_bytes()]);
+            gone_is_done(inner.change_values(&dn, vec![next]).await)?;
+        }
+        Ok(())
     }
 
     /// Deletes the session; one that is gone already is no error.
@@ -69,9 +84,8 @@ impl Directory {
             tokio::time::sleep(SWEEP.mul_f64(0.75 + f64::from(spread) / 510.0)).await;
             let over: Vec<Session> = {
                 let (view, now) = (self.read(), now());
-                let is_over = |s: &&Session| {
-                    s.expires <= now || view.user_by_id(s.user).is_none_or(|user| user.password_epoch != s.epoch)
-                };
+                let is_over =
+                    |s: &&Session| s.expires <= now || view.user_by_id(s.user).is_none_or(|user| !s.is_of(user));
                 view.sessions().filter(is_over).take(SWEEP_MOST).cloned().collect()
             };
             // A replica that does not follow may show users as missing who are not.
