@@ -25,6 +25,10 @@ use super::schema;
 
 /// Connections that writes are spread over.
 const WRITERS: usize = 4;
+/// What a reference more than a few adds to the time limit of a write: the server's overlays write the other entry too.
+const PER_REFERENCE: Duration = Duration::from_millis(20);
+/// References that cost nothing extra.
+const FEW_REFERENCES: usize = 50;
 /// How long nobody tries again after all servers refused a connection.
 const HOLD_OFF: Duration = Duration::from_millis(250);
 
@@ -44,6 +48,13 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    fn len(&self) -> usize {
+        match self {
+            Self::Add(_, values) | Self::Delete(_, values) | Self::Replace(_, values) => values.len(),
+            Self::Increment(_) => 1,
+        }
+    }
+
     /// Replaces the attribute by one text value, or removes it.
     pub(crate) fn set(attribute: &'static str, value: Option<&str>) -> Self {
         Self::Replace(attribute, value.map(|v| v.as_bytes().to_vec()).into_iter().collect())
@@ -70,7 +81,7 @@ struct Place {
 enum Operation<'a> {
     Add { dn: &'a str, attributes: &'a [Attribute] },
     Modify { dn: &'a str, changes: &'a [Change], controls: Vec<RawControl> },
-    Delete { dn: &'a str },
+    Delete { dn: &'a str, references: usize },
 }
 
 impl Operation<'_> {
@@ -83,7 +94,16 @@ impl Operation<'_> {
             Self::Modify { dn, changes, controls } => {
                 ldap.with_controls(controls.clone()).modify(dn, changes.iter().map(to_mod).collect()).await
             }
-            Self::Delete { dn } => ldap.delete(dn).await,
+            Self::Delete { dn, .. } => ldap.delete(dn).await,
+        }
+    }
+
+    /// How many entries this may make the server write.
+    fn references(&self) -> usize {
+        match self {
+            Self::Add { attributes, .. } => attributes.iter().map(|(_, values)| values.len()).sum(),
+            Self::Modify { changes, .. } => changes.iter().map(Change::len).sum(),
+            Self::Delete { references, .. } => *references,
         }
     }
 }
@@ -223,10 +243,12 @@ impl Client {
 
     /// Runs one operation on a writer's connection. It is sent a second time only if it was never sent.
     async fn run(&self, operation: &Operation<'_>) -> Result<LdapResult, OpError> {
+        let many = operation.references().saturating_sub(FEW_REFERENCES);
+        let limit = self.operation_timeout + PER_REFERENCE * u32::try_from(many).unwrap_or(u32::MAX);
         let mut retried = false;
         loop {
             let (place, mut ldap) = self.writer().await?;
-            ldap.with_timeout(self.operation_timeout);
+            ldap.with_timeout(limit);
             match operation.send(&mut ldap).await {
                 Ok(result) => return code::check(result),
                 Err(error) => {
@@ -275,8 +297,9 @@ impl Client {
             .ok_or_else(|| OpError::Store(StoreError::Refused(format!("{dn}: no number in {counter}"))))
     }
 
-    pub(crate) async fn delete(&self, dn: &str) -> Result<(), OpError> {
-        self.run(&Operation::Delete { dn }).await.map(|_| ())
+    /// `references`: how many entries the server may write because of it.
+    pub(crate) async fn delete(&self, dn: &str, references: usize) -> Result<(), OpError> {
+        self.run(&Operation::Delete { dn, references }).await.map(|_| ())
     }
 
     /// Reads one entry; `None` if it does not exist. Not for answering requests: those are answered by the replica.

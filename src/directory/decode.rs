@@ -16,6 +16,9 @@ const LONGEST_TEXT: usize = 4096;
 /// Most warnings kept for one entry.
 const MOST_WARNINGS: usize = 20;
 
+/// Where a user or group is bound whose binding names no datacenter. No entry of this name counts.
+const NOWHERE: &str = "-";
+
 /// What decoding needs to know beside the entry.
 pub(crate) struct Decoder {
     pub(crate) tree: Tree,
@@ -67,7 +70,9 @@ impl Decoder {
         let item = match self.tree.place(&raw.dn) {
             Place::User(name) if raw.is("inetOrgPerson") || raw.is("usherAccount") => self.user(raw, id, name),
             Place::Group(name) if raw.is("usherGroup") => Item::Group(self.group(raw, id, name)),
-            Place::Datacenter(name) if raw.is("usherDatacenter") => Item::Datacenter(self.datacenter(raw, id, name)),
+            Place::Datacenter(name) if raw.is("usherDatacenter") && name.as_str() != NOWHERE => {
+                Item::Datacenter(self.datacenter(raw, id, name))
+            }
             Place::Claim(name) => Item::Claim(name),
             Place::Session if raw.is("usherSession") => session(raw, id).map_or(Item::Skipped, Item::Session),
             _ => Item::Skipped,
@@ -133,7 +138,7 @@ impl Decoder {
             return Some(name);
         }
         warnings.add("usherDcBound: names no datacenter");
-        DcName::parse("-").ok()
+        DcName::parse(NOWHERE).ok()
     }
 
     fn group(&self, raw: &RawEntry, id: EntryId, name: GroupName) -> Group {

@@ -136,6 +136,7 @@ fn connections_that_do_nothing_or_little_end() {
         let others = Instant::now();
         assert_eq!(usherd.anonymous().get("/ping/").status, 200);
         assert!(others.elapsed() < Duration::from_secs(1), "others wait");
+        // the client that is tried is a slow one
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(dripping.is_empty(), "{} slow connections live on", dripping.len());

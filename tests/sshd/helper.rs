@@ -167,6 +167,7 @@ fn the_deadline_is_for_the_whole_answer_and_not_for_each_byte() {
             if stream.write_all(&[*byte]).is_err() {
                 return;
             }
+            // the fault that is tried: a server that sends one byte now and then
             std::thread::sleep(Duration::from_millis(20));
         }
     });

@@ -99,7 +99,7 @@ impl Directory {
     pub(crate) async fn delete_datacenter(&self, dc: &Datacenter) -> Result<(), StoreError> {
         let inner = &*self.0;
         self.forget_datacenter(&dc.name, false).await?;
-        let deleted = inner.client.delete(&inner.decoder.tree.datacenter(&dc.name)).await;
+        let deleted = inner.client.delete(&inner.decoder.tree.datacenter(&dc.name), 0).await;
         if matches!(deleted, Ok(()) | Err(OpError::Store(StoreError::NotFound))) {
             inner.replica.change(|tables| tables.remove_own(dc.id));
         }

@@ -41,18 +41,18 @@ impl Inner {
         }
     }
 
-    /// Reads an entry into the replica; false if there is none.
-    async fn look(&self, dn: &str) -> Result<bool, StoreError> {
-        let Some(raw) = self.client.read(dn, schema::REPLICATED).await? else { return Ok(false) };
-        if let Some(decoded) = self.decoder.decode(&raw, None) {
+    /// Reads an entry into the replica; `None` if there is none.
+    async fn look(&self, dn: &str) -> Result<Option<RawEntry>, StoreError> {
+        let raw = self.client.read(dn, schema::REPLICATED).await?;
+        if let Some(decoded) = raw.as_ref().and_then(|raw| self.decoder.decode(raw, None)) {
             self.replica.change(|tables| tables.put(decoded, Source::OwnWrite));
         }
-        Ok(true)
+        Ok(raw)
     }
 
     /// Reads an entry that was not as we thought into the replica.
     async fn reread(&self, dn: &str) -> Result<(), StoreError> {
-        if self.look(dn).await? { Ok(()) } else { Err(StoreError::NotFound) }
+        self.look(dn).await?.map(|_| ()).ok_or(StoreError::NotFound)
     }
 
     /// For what is done about references to a name that seems to have no entry: makes sure, since the entry may be another
@@ -61,7 +61,7 @@ impl Inner {
     /// # Errors
     /// [`StoreError::Exists`] if there is one.
     async fn is_absent(&self, dn: &str) -> Result<(), StoreError> {
-        if self.look(dn).await? { Err(StoreError::Exists) } else { Ok(()) }
+        self.look(dn).await?.map_or(Ok(()), |_| Err(StoreError::Exists))
     }
 
     /// Ends the mark of the request that created the entry, which is complete now.

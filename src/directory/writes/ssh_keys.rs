@@ -111,8 +111,7 @@ impl Directory {
                 }
                 Err(OpError::AssertionFailed) => inner.reread(&dn).await?,
                 Err(OpError::ValueState) => {
-                    inner.reread(&dn).await?;
-                    stored = inner.client.read(&dn, schema::REPLICATED).await?;
+                    stored = inner.look(&dn).await?;
                     if let (KeyChange::Add(key), Some(raw)) = (&decision, &stored) {
                         // it is there and not shown, because what restricts it can't be read
                         let fingerprint = key.public.fingerprint_sha256();

@@ -125,7 +125,7 @@ impl Directory {
         for group in groups {
             inner.leave(&group, &user.name).await?;
         }
-        match inner.client.delete(&inner.decoder.tree.user(&user.name)).await {
+        match inner.client.delete(&inner.decoder.tree.user(&user.name), 0).await {
             Ok(()) => {}
             // gone already: then the work is done, but somebody else's deletion is not ours to confirm
             Err(OpError::Store(StoreError::NotFound)) => {
