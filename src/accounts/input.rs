@@ -254,19 +254,21 @@ fn password(value: &Value) -> Result<Secret, Message> {
     }
 }
 
-/// A list of texts: a JSON array, or a string with commas; whatever is nothing is the empty list. Doubles collapse.
+/// A list of texts: a JSON array, none of whose items may be empty, or a string with commas, where nothing between two
+/// of them is no item; whatever is nothing is the empty list. Doubles collapse.
 pub(crate) fn list(value: &Value) -> Result<Vec<String>, Message> {
     let items = match value {
         Value::Null | Value::Bool(false) => Vec::new(),
         Value::Number(n) if n.as_f64() == Some(0.0) => Vec::new(),
         Value::Object(map) if map.is_empty() => Vec::new(),
-        Value::String(text) if text.trim().is_empty() => Vec::new(),
-        Value::String(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
+        Value::String(text) => {
+            text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+        }
         Value::Array(items) => items
             .iter()
-            .map(|item| match item {
-                Value::String(_) | Value::Number(_) => string(item),
-                _ => Err(INVALID),
+            .map(|item| match string(item)? {
+                text if text.is_empty() => Err(REQUIRED),
+                text => Ok(text),
             })
             .collect::<Result<_, _>>()?,
         Value::Bool(true) | Value::Number(_) | Value::Object(_) => return Err(INVALID),
@@ -368,12 +370,15 @@ mod tests {
         let names = |value: Value| list(&value).map(|l| l.join("|"));
         assert_eq!(names(json!(" g1 , g0 ")).as_deref(), Ok("g1|g0"));
         assert_eq!(names(json!(["b", "a", "b", 1])).as_deref(), Ok("b|a|1"));
-        assert_eq!(names(json!("a,,b")).as_deref(), Ok("a||b"));
-        for nothing in [json!(""), json!(null), json!([]), json!(0), json!(false), json!({}), json!(" ")] {
+        assert_eq!(names(json!(",a,, b,")).as_deref(), Ok("a|b"));
+        for nothing in [json!(""), json!(null), json!([]), json!(0), json!(false), json!({}), json!(" "), json!(" ,")] {
             assert_eq!(list(&nothing), Ok(Vec::new()), "{nothing}");
         }
-        for bad in [json!(true), json!(1), json!({"a": 1}), json!([true]), json!([null]), json!([["a"]])] {
+        for bad in [json!(true), json!(1), json!({"a": 1}), json!([true]), json!([["a"]])] {
             assert_eq!(list(&bad), Err(INVALID), "{bad}");
+        }
+        for empty in [json!([null]), json!([""]), json!(["a", ""])] {
+            assert_eq!(list(&empty), Err(REQUIRED), "{empty}");
         }
     }
 

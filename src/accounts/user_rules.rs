@@ -242,7 +242,8 @@ pub(crate) fn new_keys(input: &mut Input<'_>) -> [bool; 2] {
     ["api_key", "callback_key"].map(|key| input.boolean(key).unwrap_or(false))
 }
 
-/// The groups of these names, each once. `same_dc`: the only datacenter that they may be bound to.
+/// The groups of these names, each once. `same_dc`: the only datacenter that they may be bound to. The first name that
+/// is wrong has the message.
 fn groups_or_error<'a>(
     input: &mut Input<'_>,
     names: &[String],
@@ -255,15 +256,13 @@ fn groups_or_error<'a>(
             input.errors.add("groups", no_object("name", name));
             return None;
         };
+        if same_dc.is_some_and(|dc| group.dc_bound.is_none() || group.dc_bound.as_ref() != dc) {
+            input.errors.add("groups", UNBOUND_GROUPS);
+            return None;
+        }
         if !groups.iter().any(|g| g.name == group.name) {
             groups.push(group);
         }
-    }
-    if let Some(dc) = same_dc
-        && groups.iter().any(|g| g.dc_bound.is_none() || g.dc_bound.as_ref() != dc)
-    {
-        input.errors.add("groups", UNBOUND_GROUPS);
-        return None;
     }
     Some(groups)
 }
@@ -274,13 +273,13 @@ fn are_these(names: &[String], groups: &[&Group]) -> bool {
         && groups.iter().all(|g| names.iter().any(|n| g.name.as_str().eq_ignore_ascii_case(n)))
 }
 
-/// What a user who is bound to `dc` may not be.
+/// What a user who is bound to `dc` may not be. The original notes both under one key, so the groups have the last word.
 fn binding(dc: &DcName, super_admin: bool, groups: &[&Group]) -> Result<(), Errors> {
-    if super_admin {
-        return Err(Errors::one("dc_bound", BOUND_SUPER_ADMIN));
-    }
     if groups.iter().any(|g| g.datacenters.iter().any(|attached| attached != dc)) {
         return Err(Errors::one("dc_bound", GROUPS_ELSEWHERE));
+    }
+    if super_admin {
+        return Err(Errors::one("dc_bound", BOUND_SUPER_ADMIN));
     }
     Ok(())
 }

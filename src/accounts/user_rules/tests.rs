@@ -92,6 +92,12 @@ fn binding_needs_a_datacenter_once_the_fields_are_right() {
         post("bob", json!({"dc": "dc3", "groups": ["in4"]}), &root(), "dc3").unwrap_err(),
         json!({"dc_bound": ["User's group(s) are attached into another datacenter(s)."]})
     );
+    assert_eq!(
+        post("bob", json!({"dc": "dc3", "groups": ["in4"], "is_super_admin": true}), &root(), "dc3").unwrap_err(),
+        json!({"dc_bound": ["User's group(s) are attached into another datacenter(s)."]})
+    );
+    let everything = json!({"groups": ["in4"], "is_super_admin": true});
+    assert_eq!(post("bob", everything, &root(), "main").unwrap_err(), errors, "without dc that is all there is to say");
     assert!(post("bob", json!({"dc": "dc3", "groups": ["IN3", "free"]}), &root(), "dc3").is_ok());
 }
 
@@ -202,10 +208,14 @@ fn a_user_admin_gives_groups_of_the_users_own_datacenter() {
         put(&user, &[], json!({"groups": ["in3", "free"]}), &user_admin(), "main").unwrap_err(),
         json!({"groups": ["You don't have permission to use DC-unbound groups."]})
     );
-    assert_eq!(
-        put(&user, &[], json!({"groups": ["nogroup"]}), &user_admin(), "main").unwrap_err(),
-        json!({"groups": ["Object with name=nogroup does not exist."]})
-    );
+    for (names, said) in [
+        (json!(["in3", "nogroup", "free"]), "Object with name=nogroup does not exist."),
+        (json!(["free", "nogroup"]), "You don't have permission to use DC-unbound groups."),
+        (json!([""]), "This field is required."),
+    ] {
+        let errors = put(&user, &[], json!({ "groups": names }), &user_admin(), "main").unwrap_err();
+        assert_eq!(errors, json!({"groups": [said]}), "the first wrong name of {names}");
+    }
 }
 
 #[test]
