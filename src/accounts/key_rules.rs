@@ -4,20 +4,24 @@ use serde_json::{Map, Value};
 
 use super::input::{Errors, INVALID, Message, REQUIRED, is_unsafe, string, too_long};
 use super::time::Timestamp;
-use super::user::NewSshKey;
+use super::user::{NewSshKey, User};
 use crate::name::{KeyTitle, NameError};
 use crate::sshkey::{Options, Policy, PublicKey};
 
 /// The longest key text, in characters.
 pub(crate) const KEY_MAX: usize = 65_536;
 
-/// Checks a POST. `title` is the path's; a body's is ignored. `is_admin` may set options that grant something.
+/// The message about a key that the user has under another title.
+pub(crate) const KEY_TAKEN: Message = Message::Borrowed("SSH key already defined");
+
+/// Checks a POST to `user`. `title` is the path's; a body's is ignored. `is_admin` may set options that grant something.
 ///
 /// # Errors
-/// All fields that are wrong. Whether title or key are taken and the limit are the store's to decide.
+/// All fields that are wrong. Whether title or key were taken meanwhile and the limit are the store's to decide.
 pub(crate) fn create(
     body: &Map<String, Value>,
     title: &str,
+    user: &User,
     is_admin: bool,
     policy: &Policy,
     now: Timestamp,
@@ -28,6 +32,11 @@ pub(crate) fn create(
         NameError::Charset => errors.add("title", INVALID),
     });
     let public = body.get("key").map_or(Err(vec![REQUIRED]), |value| key(value, policy));
+    let is_new = |key: &PublicKey| {
+        let known = user.ssh_keys.iter().any(|other| other.public.fingerprint_sha256() == key.fingerprint_sha256());
+        if known { Err(vec![KEY_TAKEN]) } else { Ok(()) }
+    };
+    let public = public.and_then(|key| is_new(&key).map(|()| key));
     let public = public.map_err(|messages| errors.extend("key", messages));
     let expires = body.get("expires").map_or(Ok(None), |value| expires(value, now));
     let expires = expires.map_err(|message| errors.add("expires", message));
@@ -39,13 +48,14 @@ pub(crate) fn create(
     }
 }
 
-/// The key: stripped, then measured and checked as every text, then parsed, then held against the policy.
+/// The key: stripped, then measured and checked as every text, then parsed, then held against the policy. Blanks alone
+/// are a key of no known type.
 fn key(value: &Value, policy: &Policy) -> Result<PublicKey, Vec<Message>> {
     let text = string(value).map_err(|m| vec![m])?;
-    let text = text.trim();
     if text.is_empty() {
         return Err(vec![REQUIRED]);
     }
+    let text = text.trim();
     let mut wrong = Vec::new();
     let has = text.chars().count();
     if has > KEY_MAX {
@@ -103,13 +113,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::accounts::samples;
     use crate::sshkey::KeyType;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM2Cbze9O1y9ipWF6ryo8WqAug4QaIk94QN0v3fPnINR";
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
     fn post_with(policy: &Policy, title: &str, body: Value, is_admin: bool) -> Result<NewSshKey, Value> {
-        create(body.as_object().unwrap(), title, is_admin, policy, NOW)
+        create(body.as_object().unwrap(), title, &samples::user("bob"), is_admin, policy, NOW)
             .map_err(|errors| serde_json::to_value(&errors).unwrap())
     }
 
@@ -129,7 +140,8 @@ mod tests {
     fn what_is_no_key_has_the_protocols_message() {
         let said = |key: Value| post("k1", json!({ "key": key }), false).unwrap_err()["key"][0].clone();
         assert_eq!(post("k1", json!({}), false).unwrap_err(), json!({"key": ["This field is required."]}));
-        assert_eq!(said(json!(" \n")), "This field is required.");
+        assert_eq!(said(json!("")), "This field is required.");
+        assert_eq!(said(json!(" \n")), "Unknown SSH public key type.");
         assert_eq!(said(json!(null)), "This field is required.");
         assert_eq!(said(json!([KEY])), "Invalid value.");
         assert_eq!(said(json!("foo")), "Unknown SSH public key type.");

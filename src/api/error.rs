@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Json;
 use crate::accounts::StoreError;
 use crate::accounts::error::{KeyConflict, UniqueField};
+use crate::accounts::key_rules::KEY_TAKEN;
 
 /// A kind of object, by the name that messages use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +209,7 @@ impl ApiError {
             }
             StoreError::NameTooLong => Self::invalid("username", "The directory can't hold a name of this length."),
             StoreError::Key(KeyConflict::Title) => Self::exists(Noun::SshKey),
-            StoreError::Key(KeyConflict::Fingerprint) => Self::invalid("key", "SSH key already defined"),
+            StoreError::Key(KeyConflict::Fingerprint) => Self::invalid("key", &KEY_TAKEN),
             StoreError::Key(KeyConflict::Limit) => Self::invalid("non_field_errors", "SSH keys limit reached"),
             StoreError::PasswordRefused(why) => Self::invalid("password", why),
             StoreError::NotUnique(UniqueField::Other) | StoreError::Contended => {

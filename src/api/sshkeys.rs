@@ -51,7 +51,7 @@ fn plan_create(call: &Call) -> Result<(Arc<User>, NewSshKey), ApiError> {
         return Err(ApiError::exists(Noun::SshKey));
     }
     let is_admin = rights.manages_user(user);
-    let key = key_rules::create(call.params.object()?, call.arg(1), is_admin, &call.app.policy, call.now);
+    let key = key_rules::create(call.params.object()?, call.arg(1), user, is_admin, &call.app.policy, call.now);
     Ok((user.clone(), key.map_err(|errors| ApiError::failure(&errors))?))
 }
 

@@ -106,15 +106,16 @@ impl PublicKey {
     /// control characters.
     ///
     /// # Errors
-    /// [`ParseError::UnknownType`] also for a type word that nothing follows, [`ParseError::Newlines`] before any other.
+    /// [`ParseError::UnknownType`] also for a type word that nothing follows, and for one that no blank ends; it comes
+    /// before [`ParseError::Newlines`], that before [`ParseError::Format`].
     pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
-        if text.contains(['\n', '\r']) {
-            return Err(ParseError::Newlines);
-        }
         let Some((word, rest)) = text.split_once(' ') else {
             return Err(ParseError::UnknownType);
         };
         let key_type = KeyType::from_name(word).ok_or(ParseError::UnknownType)?;
+        if rest.contains(['\n', '\r']) {
+            return Err(ParseError::Newlines);
+        }
         // A blank at the end would be lost on the way through `line`.
         if text.len() > MAX_TEXT || text.ends_with(' ') || text.contains(char::is_control) {
             return Err(ParseError::Format);
