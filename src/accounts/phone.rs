@@ -3,8 +3,10 @@
 /// The longest phone number that is looked at, in characters.
 pub(crate) const MAX: usize = 32;
 
-/// The number in E.164 (`+421905123456`), if it begins with `+` and is a valid number of its country.
+/// The number in E.164 (`+421905123456`), if it begins with `+` and is a valid number of its country. Blanks around it
+/// do not matter.
 pub(crate) fn e164(text: &str) -> Option<String> {
+    let text = text.trim();
     if !text.starts_with('+') || text.chars().count() > MAX {
         return None;
     }
@@ -21,12 +23,15 @@ mod tests {
         assert_eq!(e164("+421 905 123 456").as_deref(), Some("+421905123456"));
         assert_eq!(e164("+44 20 7946 0958").as_deref(), Some("+442079460958"));
         assert_eq!(e164("+421905123457").as_deref(), Some("+421905123457"));
+        assert_eq!(e164(" +421 905 123 457 ").as_deref(), Some("+421905123457"));
         assert_eq!(e164("+1 (650) 253-0000").as_deref(), Some("+16502530000"));
     }
 
     #[test]
     fn what_is_no_international_number_is_refused() {
-        for bad in ["", "123", "0905123456", "421905123456", "+", "+421", "+999123456789", "+x", "+42190512345678901"] {
+        for bad in
+            ["", " ", "123", "0905123456", "421905123456", "+", "+421", "+999123456789", "+x", "+42190512345678901"]
+        {
             assert_eq!(e164(bad), None, "{bad:?}");
         }
     }

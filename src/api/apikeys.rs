@@ -35,7 +35,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let change = UserChange { new_api_key, new_callback_key, ..UserChange::default() };
         let user = call.app.directory.update_user(&user, change).await;
         let user = user.map_err(|error| ApiError::store(&error, Noun::User))?;
-        Ok(reply(&call.app.ring, &user))
+        Ok(reply(&call.app.ring, &user).owned_by(user.number))
     })
 }
 

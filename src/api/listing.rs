@@ -51,9 +51,11 @@ impl Paging {
     /// # Errors
     /// 412 for another field, 400 for a limit that is no positive number.
     pub(super) fn parse(params: &Params, fields: &[&str]) -> Result<Self, ApiError> {
-        let text = |key| params.get(key).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+        let given = |key| params.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let text = |key| given(key).map(str::trim).filter(|text| !text.is_empty());
         let mut order = Vec::new();
-        for part in text("order_by").into_iter().flat_map(|all| all.split(',')) {
+        // Nothing is the default; blanks are a field that does not exist.
+        for part in given("order_by").into_iter().flat_map(|all| all.split(',')) {
             let part = part.trim();
             // The original takes both signs for descending.
             let name = part.strip_prefix(['-', '+']);
@@ -240,7 +242,8 @@ mod tests {
         ] {
             assert_eq!(names(query).unwrap(), expected, "{query}");
         }
-        for bad in ["order_by=zzz", "order_by=Username", "order_by=username,", "order_by=--username"] {
+        for bad in ["zzz", "Username", "username,", "--username", "-%20username", "%20", "+", ",", "-"] {
+            let bad = &format!("order_by={bad}");
             assert!(format!("{:?}", names(bad).unwrap_err()).contains("412"), "{bad}");
         }
     }

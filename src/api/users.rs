@@ -120,14 +120,14 @@ fn plan_create(call: &Call) -> Result<(Creation, Option<Arc<User>>), ApiError> {
     if !rights.manages(Some(&dc.name)) {
         return Err(ApiError::forbidden());
     }
+    // A new user is bound to it until the validation says otherwise (contract 3.4, 1), and so is current there.
+    call.enter(dc);
     let lookup = Lookup {
         group: &|name| subject::group(&view, name).map(|group| &**group),
         email_taken: &|email| subject::is_others(&view, email, begun.map(|user| &**user)),
     };
     let creation = user_rules::create(call.params.object()?, path, &rights, &dc.name, &lookup);
-    let creation = creation.map_err(|errors| ApiError::failure(&errors))?;
-    subject::enter(call, &view, creation.user.dc_bound.as_ref());
-    Ok((creation, begun.cloned()))
+    Ok((creation.map_err(|errors| ApiError::failure(&errors))?, begun.cloned()))
 }
 
 /// Whose value was taken when the directory refused a new user's name and e-mail address: the name's (406) or the
@@ -203,8 +203,10 @@ fn plan_delete(call: &Call) -> Result<Arc<User>, ApiError> {
     if user.number == FIRST_ADMIN {
         return Err(ApiError::forbidden());
     }
-    let owned = view.datacenters_owned_by(&user.name);
+    let mut owned = view.datacenters_owned_by(&user.name);
     if !owned.is_empty() {
+        // The oldest first.
+        owned.sort_by_key(|dc| dc.number);
         let owned: Vec<&str> = owned.iter().map(|dc| dc.name.as_str()).collect();
         return Err(ApiError::failure(&json!({
             "detail": "Cannot delete user, because he has relations to some objects.",

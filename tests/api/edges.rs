@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{World, user_body};
+use crate::support::Response;
+use crate::world::{KEY_A, KEY_B, World, user_body};
 
 const ELSEWHERE: &str = "User's group(s) are attached into another datacenter(s).";
 
@@ -53,4 +54,84 @@ fn of_several_errors_about_groups_and_binding_one_is_told() {
     let missing = json!({"groups": ["Object with name=nogroup does not exist."]});
     assert_eq!(put(&["staff3", "loose", "nogroup"]), unbound, "the first that is wrong");
     assert_eq!(put(&["staff3", "nogroup", "loose"]), missing);
+}
+
+#[test]
+fn an_order_of_blanks_names_no_field_and_an_empty_one_is_the_default() {
+    let world = World::new();
+    for (path, fields) in
+        [("user/", "username, created"), ("user/profile/", "username, created"), ("user/u1/sshkey/", "title")]
+    {
+        for order in ["%20", "+", "%2B", "-", ","] {
+            assert_eq!(
+                world.root.get(&format!("/accounts/{path}?order_by={order}")).detail(412),
+                format!("Invalid order_by; Possible sort fields are: {fields}")
+            );
+        }
+        let path = format!("/accounts/{path}");
+        assert_eq!(world.root.get(&format!("{path}?order_by=")).result(200), world.root.get(&path).result(200));
+    }
+}
+
+#[test]
+fn errors_of_a_key_and_of_its_title_are_told_together() {
+    let world = World::new();
+    let long = "t".repeat(33);
+    let post =
+        |title: &str, key: Value| world.root.post(&format!("/accounts/user/u1/sshkey/{title}/"), &json!({"key": key}));
+    post("k1", json!(KEY_A)).result(201);
+    let title = json!(["Ensure this value has at most 32 characters (it has 33)."]);
+    for (key, said) in [
+        (json!(format!("{KEY_A} elsewhere")), "SSH key already defined"),
+        (json!("\n"), "Unknown SSH public key type."),
+        (json!("ssh-ed25519\nAAAA"), "Unknown SSH public key type."),
+        (json!("ssh-ed25519 AAAA\nx"), "Invalid SSH public key format (newlines detected)."),
+        (json!(""), "This field is required."),
+    ] {
+        assert_eq!(post(&long, key.clone()).result(400), json!({"title": title, "key": [said]}), "{key}");
+        assert_eq!(post("k2", key.clone()).result(400), json!({"key": [said]}), "{key}");
+    }
+    assert_eq!(post(&long, json!(KEY_B)).result(400), json!({ "title": title }));
+}
+
+#[test]
+fn a_phone_number_may_have_blanks_around_it() {
+    let world = World::new();
+    for key in ["phone", "phone2", "alerting_phone"] {
+        let profile = world.root.put("/accounts/user/u1/profile/", &json!({key: " +421 905 123 456 "})).result(200);
+        assert_eq!(profile[key], "+421905123456");
+    }
+}
+
+#[test]
+fn task_ids_name_the_owner_and_the_datacenter_that_was_entered() {
+    let world = World::new();
+    let number = |answer: &Response| -> String {
+        let id = answer.json()["task_id"].as_str().unwrap().to_owned();
+        id.split('-').next().unwrap().to_owned()
+    };
+    let post = |name: &str, more: Value| world.root.post(&format!("/accounts/user/{name}/"), &user_body(name, &more));
+    let main = number(&world.root.get("/accounts/user/"));
+    assert_eq!(main, "1d1u1");
+    let refused = post("new", json!({"dc": "dc3", "email": ""}));
+    assert_eq!((number(&refused).as_str(), refused.header("es_dc")), ("1d1u3", Some("dc3")));
+    let unbound = post("new", json!({"dc": "dc3", "dc_bound": false}));
+    assert!(number(&unbound).ends_with("u3"), "{unbound:?}");
+    assert_eq!(unbound.header("es_dc"), Some("dc3"));
+
+    let admin = world.usherd.login("admin", &world.usherd.admin.password);
+    let keys = admin.put("/accounts/user/new/apikeys/", &json!({}));
+    assert_eq!(number(&keys), number(&world.root.put("/accounts/user/new/", &json!({}))));
+    assert_ne!(number(&keys), main);
+}
+
+#[test]
+fn what_a_user_owns_is_told_oldest_first() {
+    let world = World::new();
+    world.root.post("/dc/aaa/", &json!({"site": "aaa.example.com", "owner": "free"})).result(201);
+    world.root.put("/dc/dc4/", &json!({"owner": "free"})).result(200);
+    assert_eq!(
+        world.root.delete("/accounts/user/free/").result(400)["relations"],
+        json!({"Datacenter": ["dc4", "aaa"]})
+    );
 }
