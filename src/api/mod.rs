@@ -1,6 +1,6 @@
 //! HTTP: the accounts API, health and metrics. Alone in using hyper's server.
 //!
-//! `server` accepts connections, `request` takes a request through the order of contract 1.5, `routes` is the one table
+//! `listener` and `server` accept connections, `request` takes a request through the order of contract 1.5, `routes` is the one table
 //! of what exists, and one file per resource holds the handlers. Handlers decide nothing about HTTP: they get a [`Call`]
 //! and give a [`Reply`] or an [`ApiError`]. What input is valid and who may do what is `accounts`' business.
 //!
@@ -18,6 +18,7 @@ mod error;
 mod groups;
 mod hashing;
 mod health;
+mod listener;
 mod listing;
 mod login;
 pub(crate) mod lookup;
@@ -49,6 +50,7 @@ use tokio::sync::Semaphore;
 pub(crate) use call::{Call, Caller, Credential, OpenCall, Params};
 pub(crate) use envelope::{Json, Reply};
 pub(crate) use error::{ApiError, Noun};
+pub(crate) use listener::{Listener, Tls};
 pub(crate) use server::serve;
 
 use crate::accounts::Timestamp;

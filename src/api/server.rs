@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,10 +18,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::listener::{Accepted, Io, Listener};
 use super::request::{Answer, handle};
 use super::throttle::Source;
 use super::turns::Turns;
@@ -36,60 +37,31 @@ const MAX_HEAD: usize = 64 << 10;
 /// The part of all connections that one address may have, and the number that it may have in any case.
 const SHARE_OF_ONE: (usize, usize) = (4, 64);
 
-/// Serves `app` on `listener`, with up to `connections` at a time, until `shutdown` is ready, then lets running requests end, within a deadline.
+/// Serves `app` on `listeners`, with up to `connections` at a time on all of them, until `shutdown` is ready, then lets
+/// running requests end, within a deadline.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     app: Arc<App>,
     connections: usize,
     shutdown: impl Future<Output = ()>,
 ) {
     let limit = connections.clamp(1, Semaphore::MAX_PERMITS >> 1);
     let connections = Arc::new(Semaphore::new(limit));
-    let turns: Arc<Turns<Source>> = Arc::default();
     let (closing, closed) = watch::channel(());
     let idle = Duration::from_secs(app.config.http.idle_seconds.max(1).into());
-    let builder = Arc::new(builder(idle));
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let accepted = async {
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            accepted = accepted => accepted,
-            () = &mut shutdown => break,
-        };
-        let Ok(permit) = permit else { break };
-        match accepted {
-            Ok((stream, peer)) => {
-                // Behind a proxy are many clients, and who they are is not known before their requests are.
-                let trusted =
-                    app.config.http.trusted_proxies.iter().any(|p| p.to_canonical() == peer.ip().to_canonical());
-                let most = if trusted { limit } else { (limit / SHARE_OF_ONE.0).max(SHARE_OF_ONE.1) };
-                let Some(turn) = turns.take(peer.ip().into(), most) else {
-                    tracing::debug!(%peer, "too many connections from one address");
-                    continue;
-                };
-                let (app, builder, closed) = (Arc::clone(&app), Arc::clone(&builder), closed.clone());
-                tokio::spawn(async move {
-                    app.metrics.connection_opened();
-                    connection(&builder, &app, stream, peer, idle, closed).await;
-                    app.metrics.connection_closed();
-                    drop((turn, permit));
-                });
-            }
-            // Out of file descriptors or memory: no sense in asking again at once. The rest concerns one client.
-            Err(error) if exhausted(&error) => {
-                tracing::warn!(%error, "no more connections can be accepted");
-                sleep(Duration::from_millis(100)).await;
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a connection was lost before it was accepted");
-                sleep(Duration::from_millis(1)).await;
-            }
-        }
-    }
-    drop(listener);
+    let server = Arc::new(Server {
+        app: Arc::clone(&app),
+        limit,
+        connections: Arc::clone(&connections),
+        turns: Arc::default(),
+        builder: builder(idle),
+        idle,
+        closed,
+    });
+    let mut accepting: JoinSet<()> =
+        listeners.into_iter().map(|listener| Arc::clone(&server).accept_on(listener)).collect();
+    shutdown.await;
+    accepting.shutdown().await;
     let _ = closing.send(());
     let all = u32::try_from(limit).unwrap_or(u32::MAX);
     let done = async {
@@ -98,6 +70,118 @@ pub(crate) async fn serve(
     };
     if timeout(DRAIN, done).await.is_err() {
         tracing::warn!("some requests did not end in time");
+    }
+}
+
+/// What all connections share.
+struct Server {
+    app: Arc<App>,
+    /// Most connections at a time, and a permit for each.
+    limit: usize,
+    connections: Arc<Semaphore>,
+    /// How many each address has.
+    turns: Arc<Turns<Source>>,
+    builder: Builder<TokioExecutor>,
+    idle: Duration,
+    /// Changes when everything is to end.
+    closed: watch::Receiver<()>,
+}
+
+impl Server {
+    /// Accepts connections until it is dropped.
+    async fn accept_on(self: Arc<Self>, listener: Listener) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok(accepted) => {
+                    let peer = accepted.peer;
+                    let Some(turn) = self.turns.take(peer.into(), self.share(&accepted)) else {
+                        tracing::debug!(%peer, "too many connections from one address");
+                        continue;
+                    };
+                    let server = Arc::clone(&self);
+                    tokio::spawn(async move {
+                        server.app.metrics.connection_opened();
+                        server.connection(accepted).await;
+                        server.app.metrics.connection_closed();
+                        drop((turn, permit));
+                    });
+                }
+                // Out of file descriptors or memory: no sense in asking again at once. The rest concerns one client.
+                Err(error) if exhausted(&error) => {
+                    tracing::warn!(%error, "no more connections can be accepted");
+                    sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a connection was lost before it was accepted");
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    }
+
+    /// Most connections of this one's address. Behind a proxy are many clients, and who they are is not known before their
+    /// requests are.
+    fn share(&self, accepted: &Accepted) -> usize {
+        let peer = accepted.peer.to_canonical();
+        let proxies = &self.app.config.http.trusted_proxies;
+        if accepted.is_local() || proxies.iter().any(|proxy| proxy.to_canonical() == peer) {
+            self.limit
+        } else {
+            (self.limit / SHARE_OF_ONE.0).max(SHARE_OF_ONE.1)
+        }
+    }
+
+    /// Serves one connection until it ends, is idle for too long, or everything is to end.
+    async fn connection(&self, accepted: Accepted) {
+        let (app, idle, peer): (_, _, IpAddr) = (&self.app, self.idle, accepted.peer);
+        let mut closed = self.closed.clone();
+        let stream = match accepted.open(idle).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "no TLS connection came about");
+                return;
+            }
+        };
+        let activity = Arc::new(Activity::default());
+        let stream = Counted { stream, activity: Arc::clone(&activity) };
+        let service = service_fn(|request: Request<Incoming>| {
+            let (app, activity) = (Arc::clone(app), Arc::clone(&activity));
+            async move {
+                let _running = Running::new(&activity);
+                Ok::<Answer, Infallible>(handle(&app, peer, request).await)
+            }
+        });
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut seen = 0;
+        let mut ending = false;
+        let mut tick = pin!(sleep(idle));
+        loop {
+            tokio::select! {
+                result = &mut connection => {
+                    if let Err(error) = result {
+                        tracing::debug!(%peer, %error, "a connection ended");
+                    }
+                    return;
+                }
+                () = &mut tick => {
+                    let written = activity.written.load(Ordering::Relaxed);
+                    if activity.running.load(Ordering::Relaxed) == 0 && written == seen {
+                        if ending || written == 0 {
+                            return;
+                        }
+                        ending = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    seen = written;
+                    tick.as_mut().reset(Instant::now() + idle);
+                }
+                _ = closed.changed(), if !ending => {
+                    ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
     }
 }
 
@@ -145,7 +229,7 @@ impl Drop for Running {
 
 /// A stream that counts what is written.
 struct Counted {
-    stream: TcpStream,
+    stream: Box<dyn Io>,
     activity: Arc<Activity>,
 }
 
@@ -189,58 +273,6 @@ impl AsyncWrite for Counted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// Serves one connection until it ends, is idle for too long, or everything is to end.
-async fn connection(
-    builder: &Builder<TokioExecutor>,
-    app: &Arc<App>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    idle: Duration,
-    mut closed: watch::Receiver<()>,
-) {
-    // Answers are written whole or in large pieces: waiting for more to send can only delay them.
-    let _ = stream.set_nodelay(true);
-    let activity = Arc::new(Activity::default());
-    let stream = Counted { stream, activity: Arc::clone(&activity) };
-    let service = service_fn(|request: Request<Incoming>| {
-        let (app, activity) = (Arc::clone(app), Arc::clone(&activity));
-        async move {
-            let _running = Running::new(&activity);
-            Ok::<Answer, Infallible>(handle(&app, peer.ip(), request).await)
-        }
-    });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut seen = 0;
-    let mut ending = false;
-    let mut tick = pin!(sleep(idle));
-    loop {
-        tokio::select! {
-            result = &mut connection => {
-                if let Err(error) = result {
-                    tracing::debug!(%peer, %error, "a connection ended");
-                }
-                return;
-            }
-            () = &mut tick => {
-                let written = activity.written.load(Ordering::Relaxed);
-                if activity.running.load(Ordering::Relaxed) == 0 && written == seen {
-                    if ending || written == 0 {
-                        return;
-                    }
-                    ending = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                seen = written;
-                tick.as_mut().reset(Instant::now() + idle);
-            }
-            _ = closed.changed(), if !ending => {
-                ending = true;
-                connection.as_mut().graceful_shutdown();
-            }
-        }
     }
 }
 

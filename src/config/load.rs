@@ -16,6 +16,9 @@ const KEYS: &[&str] = &[
     "directory.connect-timeout-ms",
     "directory.operation-timeout-ms",
     "http.listen",
+    "http.socket",
+    "http.tls-certificate-file",
+    "http.tls-key-file",
     "http.max-body",
     "http.max-connections",
     "http.idle-seconds",
@@ -136,7 +139,9 @@ mod tests {
         // a comment that is a key has no blank after the sign
         let uncommented: String = example
             .lines()
-            .filter(|line| !line.starts_with("#bind-") && !line.starts_with("#file"))
+            .filter(|line| {
+                !["#bind-", "#file", "#socket = \"/run/usher/http", "#tls-"].iter().any(|none| line.starts_with(none))
+            })
             .map(|line| match line.strip_prefix('#') {
                 Some(key) if !key.starts_with(' ') => format!("{key}\n"),
                 _ => format!("{line}\n"),

@@ -65,18 +65,23 @@ fn default_operation_timeout() -> u64 {
     5_000
 }
 
-/// `[http]`: the API's listener.
+/// `[http]`: the API's listeners.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(crate) struct Http {
     pub(crate) listen: SocketAddr,
+    /// A Unix socket to listen at too, for a proxy on this host.
+    pub(crate) socket: Option<PathBuf>,
+    /// The certificate with its chain, and its key, in PEM form: with them `listen` speaks TLS. Read anew at SIGHUP.
+    pub(crate) tls_certificate_file: Option<PathBuf>,
+    pub(crate) tls_key_file: Option<PathBuf>,
     /// Largest request body, in bytes.
     pub(crate) max_body: usize,
     /// Most connections at a time; further ones wait.
     pub(crate) max_connections: usize,
     /// How long a connection may do nothing, and how long it may take for a request's head, in seconds.
     pub(crate) idle_seconds: u32,
-    /// Addresses of proxies whose `X-Forwarded-For` counts.
+    /// Addresses of proxies whose `X-Forwarded-For` counts; one on the Unix socket has the address 127.0.0.1.
     pub(crate) trusted_proxies: Vec<std::net::IpAddr>,
 }
 
@@ -84,6 +89,9 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            socket: None,
+            tls_certificate_file: None,
+            tls_key_file: None,
             max_body: 1 << 20,
             max_connections: 4096,
             idle_seconds: 30,
@@ -246,6 +254,11 @@ impl Config {
         match (&directory.bind_dn, &directory.bind_password_file) {
             (Some(_), None) => return Err("directory.bind-password-file: needed with directory.bind-dn".to_owned()),
             (None, Some(_)) => return Err("directory.bind-dn: needed with directory.bind-password-file".to_owned()),
+            _ => {}
+        }
+        match (&self.http.tls_certificate_file, &self.http.tls_key_file) {
+            (Some(_), None) => return Err("http.tls-key-file: needed with http.tls-certificate-file".to_owned()),
+            (None, Some(_)) => return Err("http.tls-certificate-file: needed with http.tls-key-file".to_owned()),
             _ => {}
         }
         let positive = [

@@ -1,7 +1,7 @@
 //! usherd's main: which subcommand, and the start order of the daemon.
 //!
 //! `serve` puts the daemon together and runs it to its end; `dev` gives it a directory of its own first, with `admin_env`.
-//! `socket`, `files` and `notify` are small surroundings. The other subcommands are `admin`'s.
+//! `socket`, `tls`, `files` and `notify` are small surroundings. The other subcommands are `admin`'s.
 
 mod admin_env;
 mod dev;
@@ -9,6 +9,7 @@ mod files;
 mod notify;
 mod serve;
 mod socket;
+mod tls;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -11,14 +11,14 @@ use tracing::{info, warn};
 use crate::accounts::password::Cost;
 use crate::accounts::secrets::KeyRing;
 use crate::admin;
-use crate::api::{self, App};
+use crate::api::{self, App, Listener};
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::directory::managed::bootstrap::Bootstrap;
 use crate::directory::{Directory, OpenError};
 use crate::sshkey::{KeyType, Policy};
 
-use super::{files, notify, socket};
+use super::{files, notify, socket, tls};
 
 /// How long a directory that does not answer is left alone before the next try at start.
 const RETRY: Duration = Duration::from_secs(1);
@@ -34,8 +34,10 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Checks what the configuration's own rules can't: the key file, the key policy, the cost of passwords.
+    /// Checks what the configuration's own rules can't: the key file, the certificate, the key policy, the cost
+    /// of passwords.
     pub(crate) fn check(config: &Config) -> Result<(), String> {
+        tls::load(&config.http)?;
         Self::new(config).map(|_| ())
     }
 
@@ -71,7 +73,13 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
 pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: &mut End) -> Result<(), String> {
     let audit = Audit::open(config.audit.file.as_deref()).map_err(|e| format!("audit.file: {e}"))?;
     let address = http.local_addr().map_err(|e| format!("http.listen: {e}"))?;
-    let keys = socket::bind(&config.lookup.socket)?;
+    let tls = tls::follow(&config.http)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut listeners = vec![Listener::Tcp(http, tls)];
+    if let Some(path) = &config.http.socket {
+        listeners.push(Listener::Unix(socket::bind("http.socket", path, socket::FOR_GROUP)?));
+    }
+    let keys = socket::bind("lookup.socket", &config.lookup.socket, socket::FOR_ALL)?;
     let Some(directory) = open(&config, &parts, end).await? else { return Ok(()) };
     // A decoy that is cheaper than real passwords tells who exists; logins work all the same.
     let bootstrap = Bootstrap::new(&config.directory, parts.ring.clone(), parts.cost)?;
@@ -91,9 +99,9 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     };
-    let http = tokio::spawn(api::serve(http, app.clone(), connections, stopping()));
+    let http = tokio::spawn(api::serve(listeners, app.clone(), connections, stopping()));
     let keys = tokio::spawn(api::lookup::serve(keys, directory, parts.policy, stopping()));
-    admin::say(&format!("usherd ready: http://{address}/api"));
+    admin::say(&format!("usherd ready: {scheme}://{address}/api"));
     notify::notify("READY=1");
     info!(%address, socket = %config.lookup.socket.display(), "ready");
 
@@ -106,8 +114,10 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
     if !app.audit.flush(FLUSH) {
         warn!("the last lines of the audit log could not be written in time");
     }
-    if let Err(error) = std::fs::remove_file(&config.lookup.socket) {
-        warn!(%error, "the lookup socket could not be removed");
+    for path in [Some(&config.lookup.socket), config.http.socket.as_ref()].into_iter().flatten() {
+        if let Err(error) = std::fs::remove_file(path) {
+            warn!(%error, socket = %path.display(), "a socket could not be removed");
+        }
     }
     Ok(())
 }

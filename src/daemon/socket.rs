@@ -1,4 +1,4 @@
-//! The lookup socket: where every local user can ask for keys.
+//! Unix sockets to listen at: the lookup socket, where every local user can ask for keys, and the API's.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,12 +8,18 @@ use std::path::Path;
 
 use tokio::net::UnixListener;
 
-/// Binds the lookup socket. A socket that a dead daemon left is replaced, one that answers is not.
+/// The lookup socket's mode: sshd's command user is anybody, and it gives out public keys only.
+pub(crate) const FOR_ALL: u32 = 0o666;
+/// The API's: for the daemon's own user and group.
+pub(crate) const FOR_GROUP: u32 = 0o660;
+
+/// Binds the socket that the configuration key `key` names. A socket that a dead daemon left is replaced, one that answers
+/// is not.
 ///
 /// # Errors
 /// A text that names the path.
-pub(crate) fn bind(path: &Path) -> Result<UnixListener, String> {
-    let fail = |why: &str| format!("lookup.socket {}: {why}", path.display());
+pub(crate) fn bind(key: &str, path: &Path, mode: u32) -> Result<UnixListener, String> {
+    let fail = |why: &str| format!("{key} {}: {why}", path.display());
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => match UnixStream::connect(path) {
             Ok(_) => return Err(fail("another daemon answers there")),
@@ -27,7 +33,6 @@ pub(crate) fn bind(path: &Path) -> Result<UnixListener, String> {
         Err(error) => return Err(fail(&error.to_string())),
     }
     let listener = UnixListener::bind(path).map_err(|e| fail(&e.to_string()))?;
-    // sshd's command user is anybody; the socket gives out public keys only
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666)).map_err(|e| fail(&e.to_string()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|e| fail(&e.to_string()))?;
     Ok(listener)
 }

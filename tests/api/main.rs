@@ -15,6 +15,8 @@ mod edges;
 #[cfg(test)]
 mod esdc_api;
 #[cfg(test)]
+mod listeners;
+#[cfg(test)]
 mod neighbours;
 #[cfg(test)]
 mod openapi;
