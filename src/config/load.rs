@@ -188,7 +188,11 @@ mod tests {
                 "directory.urls" => "[\"ldap://h\"]",
                 "http.listen" => "127.0.0.1:1",
                 "http.trusted-proxies" => "[\"127.0.0.1\"]",
-                "directory.bind-dn" | "directory.bind-password-file" => continue,
+                // none without its partner
+                "directory.bind-dn"
+                | "directory.bind-password-file"
+                | "http.tls-certificate-file"
+                | "http.tls-key-file" => continue,
                 "directory.start-tls" => "true",
                 "profile.default-language" => "en",
                 "profile.default-currency" => "EUR",
@@ -200,7 +204,13 @@ mod tests {
             let set = format!("{key}={value}");
             assert!(load(MINIMAL, &[], &[&set]).is_ok(), "{set}: {:?}", load(MINIMAL, &[], &[&set]).err());
         }
-        assert!(load(MINIMAL, &[], &["directory.bind-dn=cn=x", "directory.bind-password-file=/x"]).is_ok());
+        for [one, other] in [
+            ["directory.bind-dn=cn=x", "directory.bind-password-file=/x"],
+            ["http.tls-certificate-file=/x", "http.tls-key-file=/x"],
+        ] {
+            assert!(load(MINIMAL, &[], &[one, other]).is_ok());
+            assert!(load(MINIMAL, &[], &[one]).is_err() && load(MINIMAL, &[], &[other]).is_err());
+        }
     }
 
     #[test]
