@@ -77,9 +77,9 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut listeners = vec![Listener::Tcp(http, tls)];
     if let Some(path) = &config.http.socket {
-        listeners.push(Listener::Unix(socket::bind("http.socket", path, socket::FOR_GROUP)?));
+        listeners.push(Listener::Unix(socket::bind("http.socket", path, socket::FOR_GROUP).await?));
     }
-    let keys = socket::bind("lookup.socket", &config.lookup.socket, socket::FOR_ALL)?;
+    let keys = socket::bind("lookup.socket", &config.lookup.socket, socket::FOR_ALL).await?;
     let Some(directory) = open(&config, &parts, end).await? else { return Ok(()) };
     // A decoy that is cheaper than real passwords tells who exists; logins work all the same.
     let bootstrap = Bootstrap::new(&config.directory, parts.ring.clone(), parts.cost)?;

@@ -3,10 +3,9 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 /// The lookup socket's mode: sshd's command user is anybody, and it gives out public keys only.
 pub(crate) const FOR_ALL: u32 = 0o666;
@@ -18,11 +17,15 @@ pub(crate) const FOR_GROUP: u32 = 0o660;
 ///
 /// # Errors
 /// A text that names the path.
-pub(crate) fn bind(key: &str, path: &Path, mode: u32) -> Result<UnixListener, String> {
+pub(crate) async fn bind(key: &str, path: &Path, mode: u32) -> Result<UnixListener, String> {
     let fail = |why: &str| format!("{key} {}: {why}", path.display());
     match fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => match UnixStream::connect(path) {
+        Ok(found) if found.file_type().is_socket() => match UnixStream::connect(path).await {
             Ok(_) => return Err(fail("another daemon answers there")),
+            // its queue is full, and this does not wait
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(fail("another daemon is there, and hangs"));
+            }
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 fs::remove_file(path).map_err(|e| fail(&e.to_string()))?;
             }
