@@ -169,8 +169,8 @@ fn random_words() -> [u16; 3] {
     })
 }
 
-/// The number of the caller that a task id names, if `text` is one (`^\d+[deamif]\d+[du]\d+-[0-9a-f]{8}(-[0-9a-f]{4}){3}$`).
-pub(super) fn caller_of_task_id(text: &str) -> Option<u64> {
+/// What a task id says, if `text` is one (`^\d+[deamif]\d+[du]\d+-[0-9a-f]{8}(-[0-9a-f]{4}){3}$`).
+pub(super) fn parse_task_id(text: &str) -> Option<TaskRef> {
     let mut groups = text.split('-');
     let head = groups.next()?;
     for width in [8, 4, 4, 4] {
@@ -185,9 +185,8 @@ pub(super) fn caller_of_task_id(text: &str) -> Option<u64> {
     let number = |text: &str| if text.bytes().all(|b| b.is_ascii_digit()) { text.parse::<u64>().ok() } else { None };
     let (user, rest) = head.split_once(['d', 'e', 'a', 'm', 'i', 'f'])?;
     let (owner, dc) = rest.split_once(['d', 'u'])?;
-    number(owner)?;
-    number(dc)?;
-    number(user)
+    let in_dc = rest.contains('d');
+    Some(TaskRef { user: number(user)?, owner: number(owner)?, in_dc, dc: number(dc)? })
 }
 
 /// The envelope around `result`.
@@ -303,11 +302,14 @@ mod tests {
 
     #[test]
     fn task_ids_name_caller_owner_and_datacenter() {
-        let id = TaskRef { user: 10, owner: 8, in_dc: false, dc: 4 }.fresh_id();
+        let task = TaskRef { user: 10, owner: 8, in_dc: false, dc: 4 };
+        let id = task.fresh_id();
         assert!(id.starts_with("10d8u4-d163e820-"), "{id}");
-        assert_eq!(caller_of_task_id(&id), Some(10));
-        let id = TaskRef { user: 1, owner: 1, in_dc: true, dc: 1 }.fresh_id();
+        assert_eq!(parse_task_id(&id), Some(task));
+        let task = TaskRef { user: 1, owner: 1, in_dc: true, dc: 1 };
+        let id = task.fresh_id();
         assert!(id.starts_with("1d1d1-6f75849b-"), "{id}");
+        assert_eq!(parse_task_id(&id), Some(task));
         assert_ne!(id, TaskRef { user: 1, owner: 1, in_dc: true, dc: 1 }.fresh_id());
         let groups: Vec<_> = id.split('-').collect();
         assert!(groups[3].starts_with('4') && groups[4].starts_with(['8', '9', 'a', 'b']), "{id}");
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_is_no_task_id_is_refused() {
-        assert_eq!(caller_of_task_id("1e1d1-6f75849b-86d2-4a20-a3a4"), Some(1));
+        assert!(parse_task_id("1e1d1-6f75849b-86d2-4a20-a3a4").is_some());
         for bad in [
             "xyz",
             "",
@@ -327,7 +329,7 @@ mod tests {
             "1d+1u1-6f75849b-86d2-4a20-a3a4",
             "1x1u1-6f75849b-86d2-4a20-a3a4",
         ] {
-            assert_eq!(caller_of_task_id(bad), None, "{bad:?}");
+            assert_eq!(parse_task_id(bad), None, "{bad:?}");
         }
     }
 

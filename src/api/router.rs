@@ -28,6 +28,8 @@ enum Segment {
     Wide,
     /// `[A-Za-z0-9._-]+`
     Narrow,
+    /// `[A-Za-z0-9-]+`
+    TaskId,
 }
 
 impl Segment {
@@ -36,14 +38,13 @@ impl Segment {
     }
 
     fn matches(&self, text: &str) -> bool {
-        let word = |also: &[u8]| {
-            !text.is_empty()
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b) || also.contains(&b))
-        };
+        let word =
+            |also: &[u8]| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || also.contains(&b));
         match self {
             Self::Literal(literal) => text == *literal,
-            Self::Wide => word(b"@+"),
-            Self::Narrow => word(b""),
+            Self::Wide => word(b"@.+_-"),
+            Self::Narrow => word(b"._-"),
+            Self::TaskId => word(b"-"),
         }
     }
 }
@@ -54,7 +55,8 @@ impl Endpoint {
     fn new(route: &'static Route) -> Self {
         let segment = |text| match text {
             "{user}" | "{title}" => Segment::Wide,
-            "{group}" | "{permission}" | "{dc}" | "{task}" => Segment::Narrow,
+            "{group}" | "{permission}" | "{dc}" => Segment::Narrow,
+            "{task}" => Segment::TaskId,
             literal => Segment::Literal(literal),
         };
         let mut allow = String::new();
@@ -124,8 +126,8 @@ mod tests {
 
     #[test]
     fn one_slash_at_the_end_makes_no_difference_and_two_do() {
-        assert_eq!(view("accounts/login"), Some("login"));
-        assert_eq!(view("accounts/login/"), Some("login"));
+        assert_eq!(view("accounts/login"), Some("api_login"));
+        assert_eq!(view("accounts/login/"), Some("api_login"));
         for missing in ["accounts/login//", "accounts//login", "/accounts/login", "", "/", "accounts", "foo/ping/"] {
             assert_eq!(view(missing), None, "{missing:?}");
         }
@@ -137,6 +139,7 @@ mod tests {
         assert_eq!(view("accounts/user/profile"), Some("userprofile_list"));
         assert_eq!(view("accounts/user/bob@x/profile/"), Some("userprofile_manage"));
         assert_eq!(view("accounts/group/bob@x"), None);
+        assert_eq!(view("task/a.b"), None);
         let (endpoint, args) = find("task/xyz/").unwrap();
         assert_eq!((endpoint.route.view, args), ("task_details", vec!["xyz".to_owned()]));
     }
@@ -166,6 +169,6 @@ mod tests {
     #[test]
     fn options_shows_the_view_as_a_title() {
         assert_eq!(title("permission_manage"), "Permission Manage");
-        assert_eq!(title("login"), "Login");
+        assert_eq!(title("api_login"), "Api Login");
     }
 }

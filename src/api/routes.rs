@@ -42,8 +42,8 @@ pub(crate) enum Object {
 /// One URL.
 pub(crate) struct Route {
     /// Below `/api/`, without slashes at the ends. A segment in braces is variable: `{user}` and `{title}` take
-    /// `[A-Za-z0-9@.+_-]+`, `{group}`, `{permission}`, `{dc}` and `{task}` take `[A-Za-z0-9._-]+`. Of two that match
-    /// the earlier one counts.
+    /// `[A-Za-z0-9@.+_-]+`, `{group}`, `{permission}` and `{dc}` take `[A-Za-z0-9._-]+`, `{task}` takes
+    /// `[A-Za-z0-9-]+`. Of two that match the earlier one counts.
     pub(crate) pattern: &'static str,
     /// OPTIONS shows it as `name`, with blanks and in title case.
     pub(crate) view: &'static str,
@@ -203,20 +203,20 @@ pub(crate) const ROUTES: &[Route] = &[
     },
     Route {
         pattern: "accounts/login",
-        view: "login",
+        view: "api_login",
         about: "Starts a session: POST username and password, get a token for the Authorization header and \
                 the time when it expires.",
         methods: &[(Method::POST, Open(login::login))],
     },
     Route {
         pattern: "accounts/logout",
-        view: "logout",
+        view: "api_logout",
         about: "Ends the session whose token the request carries. With an API key there is nothing to end.",
         methods: &[(Method::GET, write(login::logout, "Logout", Object::Session))],
     },
     Route {
         pattern: "ping",
-        view: "ping",
+        view: "api_ping",
         about: "Answers pong. Needs no credentials.",
         methods: &[(Method::GET, Open(task::ping))],
     },
@@ -229,15 +229,15 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         pattern: "task/log",
         view: "task_log",
-        about: "Lists the last writes, newest first: a SuperAdmin sees everybody's, others their own. limit \
-                (10) says how many.",
+        about: "Lists the last writes, newest first: a SuperAdmin sees everybody's, others their own. dc \
+                names a datacenter whose writes alone are listed; limit (10) says how many.",
         methods: &[(Method::GET, Read(task::log))],
     },
     Route {
         pattern: "task/{task}",
         view: "task_details",
         about: "Shows the log of one write by its task id.",
-        methods: &[(Method::GET, Read(task::details)), (Method::DELETE, Read(task::cancel))],
+        methods: &[(Method::GET, Read(task::details)), (Method::DELETE, Read(task::delete))],
     },
     Route {
         pattern: "task/{task}/status",

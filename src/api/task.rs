@@ -3,11 +3,14 @@
 
 use hyper::StatusCode;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::envelope::caller_of_task_id;
-use super::{ApiError, Call, OpenCall, Reply, routes::Pending};
+use super::envelope::parse_task_id;
+use super::{ApiError, Call, OpenCall, Reply, routes::Pending, subject};
+use crate::accounts::access;
 use crate::audit::Record;
+use crate::directory::View;
+use crate::name::DcName;
 
 /// How many lines the log shows, and the most that it shows.
 pub(super) const LOG_DEFAULT: usize = 10;
@@ -31,11 +34,6 @@ pub(super) fn not_cancelable() -> ApiError {
 /// `GET /ping/`.
 pub(super) fn ping(_: &OpenCall) -> Pending<'_> {
     Box::pin(std::future::ready(Ok(Reply::plain("pong"))))
-}
-
-/// `GET /task/`.
-pub(super) fn list(_: &Call) -> Result<Reply, ApiError> {
-    Ok(Reply::plain(&[(); 0]))
 }
 
 /// A line of the task log, as the original shows it.
@@ -86,32 +84,73 @@ fn may_see(call: &Call, record: &Record) -> bool {
     !record.task_id.is_empty() && (call.caller.is_super_admin() || own())
 }
 
+/// Makes the datacenter that the parameter `dc` names the current one, and gives its name.
+///
+/// # Errors
+/// 404 where it names none that the caller may see.
+fn enter_named(call: &Call, view: &View<'_>) -> Result<Option<DcName>, ApiError> {
+    if matches!(call.params.get("dc"), None | Some(Value::Null)) || call.params.get("dc") == Some(&Value::from("")) {
+        return Ok(None);
+    }
+    let dc = subject::named_dc(call, view)?;
+    Ok(dc.map(|dc| {
+        call.enter(dc);
+        dc.name.clone()
+    }))
+}
+
+/// `GET /task/`.
+pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
+    enter_named(call, &call.app.directory.read())?;
+    Ok(Reply::plain(&[(); 0]))
+}
+
 /// `GET /task/log/`.
 pub(super) fn log(call: &Call) -> Result<Reply, ApiError> {
-    let limit = match call.params.get("limit").and_then(serde_json::Value::as_str) {
+    let dc = enter_named(call, &call.app.directory.read())?.map(|dc| dc.canonical());
+    let limit = match call.params.get("limit").and_then(Value::as_str) {
         None | Some("") => LOG_DEFAULT,
         Some(text) => match text.parse::<usize>() {
             Ok(limit @ 1..=LOG_MAX) => limit,
             _ => return Err(ApiError::invalid("limit", &format!("Enter a whole number from 1 to {LOG_MAX}."))),
         },
     };
-    let records = call.app.audit.newest(limit, |record| may_see(call, record));
+    let in_dc = |record: &Record| dc.as_ref().is_none_or(|dc| record.dc == *dc);
+    let records = call.app.audit.newest(limit, |record| in_dc(record) && may_see(call, record));
     let lines: Vec<Line<'_>> = records.iter().map(|record| Line::from(&**record)).collect();
     Ok(Reply::plain(&json!({ "results": lines })))
 }
 
-/// The path's task id.
+/// Whose task the path must name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The caller's, or one about the caller.
+    Own,
+    /// The caller's.
+    Created,
+}
+
+/// The path's task id. An admin of the datacenter that it names has all of that datacenter's.
 ///
 /// # Errors
-/// 403 where it is none.
-fn task_id(call: &Call) -> Result<&str, ApiError> {
+/// 403 where it is none, or another's.
+fn task_id(call: &Call, whose: Whose) -> Result<&str, ApiError> {
+    let view = call.app.directory.read();
+    enter_named(call, &view)?;
     let id = call.arg(0);
-    caller_of_task_id(id).map(|_| id).ok_or_else(ApiError::denied)
+    let task = parse_task_id(id).ok_or_else(ApiError::denied)?;
+    let caller = &call.caller.user;
+    let own = task.user == caller.number || (whose == Whose::Own && task.owner == caller.number);
+    let administers = || {
+        let groups = subject::groups_of(&view, caller);
+        view.datacenters().any(|dc| dc.number == task.dc && access::administers(caller, &groups, dc))
+    };
+    if own || caller.super_admin || administers() { Ok(id) } else { Err(ApiError::denied()) }
 }
 
 /// `GET /task/(id)/`.
 pub(super) fn details(call: &Call) -> Result<Reply, ApiError> {
-    let id = task_id(call)?;
+    let id = task_id(call, Whose::Own)?;
     let found = call.app.audit.newest(1, |record| record.task_id == id && may_see(call, record));
     match found.first() {
         Some(record) => Ok(Reply::plain(&Line::from(&**record))),
@@ -119,19 +158,29 @@ pub(super) fn details(call: &Call) -> Result<Reply, ApiError> {
     }
 }
 
+/// `DELETE /task/(id)/`: a SuperAdmin's, and there is never a task to delete.
+pub(super) fn delete(call: &Call) -> Result<Reply, ApiError> {
+    if !call.caller.is_super_admin() {
+        return Err(ApiError::denied());
+    }
+    task_id(call, Whose::Own)?;
+    Err(missing())
+}
+
 /// `GET /task/(id)/status/` and `/state/`.
 pub(super) fn status(call: &Call) -> Result<Reply, ApiError> {
-    done(call).map_err(ApiError::about_a_task)
+    task_id(call, Whose::Own)?;
+    Err(gone().about_a_task())
 }
 
 /// `GET /task/(id)/done/`.
 pub(super) fn done(call: &Call) -> Result<Reply, ApiError> {
-    task_id(call)?;
+    task_id(call, Whose::Own)?;
     Err(gone())
 }
 
-/// `PUT /task/(id)/cancel/`, `DELETE /task/(id)/`.
+/// `PUT /task/(id)/cancel/`.
 pub(super) fn cancel(call: &Call) -> Result<Reply, ApiError> {
-    task_id(call)?;
+    task_id(call, Whose::Created)?;
     Err(not_cancelable())
 }

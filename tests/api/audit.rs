@@ -109,7 +109,7 @@ fn the_task_log_shows_writes_newest_first_to_those_who_may_see_them() {
     assert_eq!(world.root.get(&format!("/task/{id}/")).json(), own[0]);
     assert_eq!(owner.get(&format!("/task/{id}")).json(), own[0]);
     let others = world.login("u2");
-    assert_eq!(others.get(&format!("/task/{id}/")).detail(404), "Task does not exist");
+    assert_eq!(others.get(&format!("/task/{id}/")).detail(403), "Permission denied");
     assert_eq!(others.get("/task/log/").json(), json!({"results": []}));
 }
 
@@ -145,7 +145,50 @@ fn there_are_no_asynchronous_tasks() {
     }
     assert_eq!(api.put(&format!("/task/{id}/cancel/"), &json!({})).detail(406), "Task cannot be canceled");
     assert_eq!(api.get("/task/xyz/").detail(403), "Permission denied");
+    assert_eq!(api.json("DELETE", &format!("/task/{id}/"), &json!({})).detail(404), "Task does not exist");
+    assert_eq!(api.json("DELETE", "/task/xyz/", &json!({})).detail(403), "Permission denied");
     assert_eq!(usherd.anonymous().get("/task/log/").status, 403);
+}
+
+#[test]
+fn a_task_is_its_callers_its_objects_and_its_datacenters_admins() {
+    let world = World::new();
+    let id = |api: &crate::support::Api, path: &str| api.get(path).json()["task_id"].as_str().unwrap().to_owned();
+    let plain = world.login("u1");
+    let (others, own, in_dc3) =
+        (id(&world.root, "/accounts/user/"), id(&plain, "/accounts/user/u1/"), id(&world.root, "/dc/dc3/user/"));
+    let answers = |api: &crate::support::Api, id: &str| {
+        let get = |path: &str| api.get(&format!("/task/{id}/{path}")).status;
+        let send = |method: &str, path: &str| api.json(method, &format!("/task/{id}/{path}"), &json!({})).status;
+        [get(""), get("status/"), get("done/"), send("PUT", "cancel/"), send("DELETE", "")]
+    };
+    assert_eq!(answers(&plain, &others), [403; 5]);
+    assert_eq!(answers(&plain, &own), [404, 404, 404, 406, 403]);
+    assert_eq!(answers(&world.root, &own), [404, 404, 404, 406, 404]);
+    assert_eq!(answers(&plain, &in_dc3), [403; 5]);
+    assert_eq!(answers(&world.login("ua"), &in_dc3), [404, 404, 404, 406, 403]);
+    // Changed by admin: it concerns u1, who may ask for it but not cancel it.
+    let changed = world.root.put("/accounts/user/u1/", &json!({"first_name": "Uno"})).json();
+    let changed = changed["task_id"].as_str().unwrap();
+    assert_eq!(plain.get(&format!("/task/{changed}/status/")).status, 404);
+    assert_eq!(plain.put(&format!("/task/{changed}/cancel/"), &json!({})).detail(403), "Permission denied");
+}
+
+#[test]
+fn the_task_log_is_one_datacenters_where_a_parameter_names_it() {
+    let world = World::new();
+    world.root.put("/dc/dc4/", &json!({"desc": "x"})).result(200);
+    let log = world.root.get("/task/log/?dc=DC4&limit=1000");
+    assert_eq!(log.header("es_dc"), Some("dc4"));
+    let log = log.json();
+    let results = log["results"].as_array().unwrap();
+    assert_eq!(results[0]["msg"], "Update datacenter");
+    assert!(results.iter().all(|line| line["task"].as_str().unwrap().contains("d4-") || line["object_type"] != "dc"));
+    for path in ["/task/", "/task/log/", "/task/xyz/"] {
+        assert_eq!(world.root.get(&format!("{path}?dc=nodc")).detail(404), "Datacenter not found", "{path}");
+        assert_eq!(world.login("u1").get(&format!("{path}?dc=dc4")).detail(404), "Datacenter not found", "{path}");
+    }
+    assert_eq!(world.root.get("/task/?dc=").json(), json!([]));
 }
 
 #[test]

@@ -135,6 +135,10 @@ fn options_describes_the_view() {
     assert!(body["description"].as_str().is_some_and(|text| !text.is_empty()));
     assert_eq!(allow(&answer), ["GET", "OPTIONS"]);
     assert_eq!(answer.header("es_username"), None);
+    for (path, name) in [("/accounts/login/", "Api Login"), ("/accounts/logout/", "Api Logout"), ("/ping/", "Api Ping")]
+    {
+        assert_eq!(usherd.api().send("OPTIONS", path, &[], b"").json()["name"], name);
+    }
 }
 
 #[test]

@@ -184,6 +184,7 @@ fn query_parameter(query: Query) -> Value {
         Query::Limit => "limit",
         Query::After => "after",
         Query::LogLimit => "log_limit",
+        Query::TaskDc => "task_dc",
         Query::OrderBy(fields) => return order_by(fields),
     };
     reference("parameters", name)
@@ -233,6 +234,7 @@ fn parameters() -> Vec<bodies::Named> {
         ("active", query("active", "The same as is_active, which counts if both are given.", flag(true))),
         ("limit", query("limit", "The most objects of a page.", or_empty(json!({ "type": "integer", "minimum": 1 })))),
         ("after", query("after", "The name of the last object of the page before.", json!({ "type": "string" }))),
+        ("task_dc", query("dc", "A datacenter's name: its tasks alone.", or_empty(word(NARROW, DcName::MAX)))),
         (
             "log_limit",
             query(

@@ -37,6 +37,8 @@ pub(super) enum Query {
     After,
     /// How many lines of the log.
     LogLimit,
+    /// The datacenter whose tasks are asked for.
+    TaskDc,
 }
 
 /// What is answered when it works; schemas by their components' names.
@@ -73,7 +75,7 @@ pub(super) enum Refusal {
     Login,
 }
 
-use Query::{Active, After, Extended, Full, IsActive, Limit, LogLimit, OrderBy};
+use Query::{Active, After, Extended, Full, IsActive, Limit, LogLimit, OrderBy, TaskDc};
 use Refusal::{Exists, Login, MainDatacenter, Missing, NoAsyncTask, NoTask, NotCancelable, Relations};
 use Success::{Bare, Created, Deleted, List, Never, Objects, One};
 
@@ -432,7 +434,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "list_tasks",
         summary: "List running tasks",
         about: ANY,
+        query: &[TaskDc],
         success: Bare("Tasks"),
+        refusals: &[Missing(Noun::Datacenter)],
         ..BASE
     },
     Operation {
@@ -440,8 +444,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "list_task_log",
         summary: "Show task log",
         about: ANY,
-        query: &[LogLimit],
+        query: &[TaskDc, LogLimit],
         success: Bare("TaskLog"),
+        refusals: &[Missing(Noun::Datacenter)],
         ..BASE
     },
     Operation {
@@ -457,9 +462,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         pattern: "task/{task}",
         method: Method::DELETE,
         id: "delete_task",
-        summary: "Cancel task",
-        about: ANY,
-        refusals: &[NotCancelable],
+        summary: "Delete task",
+        about: "For SuperAdmins. There is never a task to delete.",
+        refusals: &[NoTask],
         ..BASE
     },
     Operation {
