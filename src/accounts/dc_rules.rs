@@ -4,17 +4,15 @@ use serde_json::{Map, Value};
 
 use super::datacenter::{Access, Datacenter, DatacenterChange, NewDatacenter};
 use super::group::Group;
-use super::input::{Errors, INVALID, Input, Message, Text, no_object, string, too_long};
+use super::input::{Errors, INVALID, Input, Message, REQUIRED, Text, no_object, string, too_long};
 use super::user::User;
 use super::{MAIN_DC, group_rules::ALIAS_TAKEN};
-use crate::name::{DcName, GroupName, UserName};
+use crate::name::{DcName, GroupName, NameError};
 
 /// The most characters of each field.
 pub(crate) const ALIAS_MAX: usize = 32;
 pub(crate) const SITE_MAX: usize = 260;
 pub(crate) const DESC_MAX: usize = 128;
-
-pub(crate) const OWNER_MAX: usize = UserName::MAX;
 
 pub(crate) const SITE_TAKEN: Message =
     Message::Borrowed("This site hostname is already in use. Please supply a different site hostname.");
@@ -43,16 +41,21 @@ pub(crate) fn create(
 ) -> Result<NewDatacenter, Errors> {
     let mut input = Input::new(body);
     let parsed = new_name(&mut input, name);
-    let alias = if input.has("alias") { input.filled("alias", Text::Safe(ALIAS_MAX)) } else { Some(name.to_owned()) };
+    if parsed.is_some() {
+        body_name(&mut input);
+    }
+    let alias = input.filled_or("alias", Text::Safe(ALIAS_MAX), name);
     let alias = alias.and_then(|alias| free(&mut input, "alias", alias, lookup.alias_taken, ALIAS_TAKEN));
-    let site =
-        if input.has("site") { site(&mut input, "", lookup) } else { input.required("site", Text::Safe(SITE_MAX)) };
-    let owner = if input.has("owner") { owner(&mut input, lookup) } else { Some(caller) };
+    if !input.has("site") {
+        input.errors.add("site", REQUIRED);
+    }
+    let site = site(&mut input, "", lookup);
+    let owner = owner(&mut input, lookup).unwrap_or(caller);
     let access = access(&mut input).unwrap_or(Access::Private);
     let desc = input.text("desc", Text::Safe(DESC_MAX)).unwrap_or_default();
     let groups = groups(&mut input, lookup).unwrap_or_default();
-    match (parsed, alias, site, owner, input.errors.is_empty()) {
-        (Some(name), Some(alias), Some(site), Some(owner), true) => {
+    match (parsed, alias, site, input.errors.is_empty()) {
+        (Some(name), Some(alias), Some(site), true) => {
             Ok(NewDatacenter { name, alias, site, owner: owner.name.clone(), access, desc, groups })
         }
         _ => Err(input.errors),
@@ -74,6 +77,7 @@ pub(crate) struct Update {
 pub(crate) fn update(body: &Map<String, Value>, dc: &Datacenter, lookup: &Lookup<'_>) -> Result<Update, Errors> {
     let mut input = Input::new(body);
     let is_main = dc.name.as_str().eq_ignore_ascii_case(MAIN_DC);
+    body_name(&mut input);
     let alias = input
         .filled("alias", Text::Safe(ALIAS_MAX))
         .filter(|alias| *alias != *dc.alias)
@@ -102,10 +106,18 @@ fn new_name(input: &mut Input<'_>, name: &str) -> Option<DcName> {
     if has > DcName::MAX {
         input.errors.add("name", too_long(DcName::MAX, has));
     }
-    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+    let parsed = DcName::parse(name);
+    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || matches!(parsed, Err(NameError::Charset)) {
         input.errors.add("name", INVALID);
     }
-    DcName::parse(name).ok().filter(|_| !input.errors.has("name"))
+    parsed.ok().filter(|_| !input.errors.has("name"))
+}
+
+/// A body's `name` is checked and otherwise ignored: no datacenter is renamed.
+fn body_name(input: &mut Input<'_>) {
+    if let Some(name) = input.filled("name", Text::Any) {
+        new_name(input, &name);
+    }
 }
 
 fn free(
@@ -124,9 +136,15 @@ fn free(
 
 /// A new site in the body; the present one is no change.
 fn site(input: &mut Input<'_>, present: &str, lookup: &Lookup<'_>) -> Option<String> {
-    let site = input.filled("site", Text::Safe(SITE_MAX)).filter(|site| site != present)?;
+    let site = input.filled("site", Text::Any).filter(|site| site != present)?;
+    let has = site.chars().count();
+    if has > SITE_MAX {
+        input.errors.add("site", too_long(SITE_MAX, has));
+    }
     if !is_site(&site) {
         input.errors.add("site", INVALID);
+    }
+    if input.errors.has("site") {
         return None;
     }
     free(input, "site", site, lookup.site_taken, SITE_TAKEN)
@@ -142,8 +160,9 @@ fn is_site(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".:-".contains(b))
 }
 
+/// The owner whom the body names; no text names nobody.
 fn owner<'a>(input: &mut Input<'_>, lookup: &Lookup<'a>) -> Option<&'a User> {
-    let name = input.filled("owner", Text::Safe(OWNER_MAX))?;
+    let name = input.text("owner", Text::Any).filter(|name| !name.is_empty())?;
     let user = (lookup.user)(&name).filter(|user| user.is_active());
     if user.is_none() {
         input.errors.add("owner", no_object("username", &name));
@@ -157,7 +176,7 @@ fn access(input: &mut Input<'_>) -> Option<Access> {
 }
 
 fn groups(input: &mut Input<'_>, lookup: &Lookup<'_>) -> Option<Vec<GroupName>> {
-    let names = input.list("groups")?;
+    let names = input.references("groups")?;
     let mut groups: Vec<GroupName> = Vec::with_capacity(names.len());
     for name in names {
         let Some(group) = (lookup.group)(&name) else {
@@ -227,6 +246,14 @@ mod tests {
         let long = json!({"name": ["Ensure this value has at most 16 characters (it has 19)."]});
         assert_eq!(wrong("thisnameistoolong17", json!({"site": "zz.example.com"})), long);
         assert_eq!(wrong(".x", json!({"site": "zz.example.com"})), json!({"name": ["Invalid value."]}));
+        let both = json!({"name": ["Ensure this value has at most 16 characters (it has 33)."],
+            "alias": ["Ensure this value has at most 32 characters (it has 33)."]});
+        assert_eq!(wrong(&"n".repeat(33), json!({"site": "zz.example.com"})), both);
+        let long = json!({"site": ["Ensure this value has at most 260 characters (it has 261).", "Invalid value."]});
+        assert_eq!(wrong("dc4", json!({"site": "A".repeat(261)})), long);
+        for (name, message) in [("", "This field is required."), ("a b", "Invalid value."), (".a", "Invalid value.")] {
+            assert_eq!(wrong("dc4", json!({"site": "zz.example.com", "name": name})), json!({"name": [message]}));
+        }
         for bad in ["ab", "-ab", "ab-", "Ab.c", "a_b", "a b"] {
             assert_eq!(wrong("dc4", json!({"site": bad})), json!({"site": ["Invalid value."]}), "{bad}");
         }
@@ -260,6 +287,10 @@ mod tests {
         assert!(update.change.alias.is_none() && update.change.site.is_none() && update.groups.is_none());
         assert_eq!(put("dc2", json!({"groups": null})).unwrap().groups, Some(Vec::new()));
         assert_eq!(put("dc2", json!({"site": ""})).unwrap_err(), json!({"site": ["This field is required."]}));
-        assert_eq!(put("dc2", json!({"owner": null})).unwrap_err(), json!({"owner": ["This field is required."]}));
+        assert_eq!(put("dc2", json!({"name": "a b"})).unwrap_err(), json!({"name": ["Invalid value."]}));
+        for nobody in [json!(null), json!("")] {
+            assert_eq!(put("dc2", json!({"owner": nobody})).unwrap().change.owner, None);
+            assert_eq!(post("dc2", json!({"site": "a-1", "owner": nobody})).unwrap().owner.as_str(), "admin");
+        }
     }
 }

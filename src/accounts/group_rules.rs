@@ -35,18 +35,19 @@ pub(crate) fn create(
     lookup: &Lookup<'_>,
 ) -> Result<NewGroup, Errors> {
     let mut input = Input::new(body);
-    let parsed = GroupName::parse(name);
-    match &parsed {
-        Err(NameError::TooLong { max, has }) => input.errors.add("name", too_long(*max, *has)),
-        Err(NameError::Charset) => input.errors.add("name", INVALID),
-        Ok(_) => {}
+    let parsed = group_name(&mut input, name);
+    // A body's `name` is checked and otherwise ignored: the path's counts.
+    if parsed.is_some()
+        && let Some(name) = input.filled("name", Text::Safe(GroupName::MAX))
+    {
+        group_name(&mut input, &name);
     }
-    let alias = if input.has("alias") { input.filled("alias", Text::Safe(ALIAS_MAX)) } else { Some(name.to_owned()) };
+    let alias = input.filled_or("alias", Text::Safe(ALIAS_MAX), name);
     let alias = alias.and_then(|alias| free_alias(&mut input, alias, lookup));
     let permissions = permissions(&mut input).unwrap_or_default();
     let members = members(&mut input, lookup).unwrap_or_default();
     let bound = input.boolean("dc_bound").unwrap_or(true);
-    let (Ok(name), Some(alias), true) = (parsed, alias, input.errors.is_empty()) else { return Err(input.errors) };
+    let (Some(name), Some(alias), true) = (parsed, alias, input.errors.is_empty()) else { return Err(input.errors) };
     if bound && dc.is_none() {
         let mut errors = Errors::one("dc_bound", NO_DATACENTER);
         errors.add("dc", NO_DATACENTER);
@@ -111,6 +112,16 @@ pub(crate) fn update(
 /// more than one datacenter, or to another one.
 pub(crate) fn unbinds(group_dcs: &[DcName], user_dc: Option<&DcName>) -> bool {
     user_dc.is_some_and(|dc| group_dcs.iter().any(|attached| attached != dc))
+}
+
+/// The name in the path, if a group may be created with it.
+fn group_name(input: &mut Input<'_>, name: &str) -> Option<GroupName> {
+    match GroupName::parse(name) {
+        Ok(name) => return Some(name),
+        Err(NameError::TooLong { max, has }) => input.errors.add("name", too_long(max, has)),
+        Err(NameError::Charset) => input.errors.add("name", INVALID),
+    }
+    None
 }
 
 fn free_alias(input: &mut Input<'_>, alias: String, lookup: &Lookup<'_>) -> Option<String> {

@@ -79,6 +79,8 @@ impl Serialize for Errors {
 /// How a text field is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Text {
+    /// No control characters.
+    Any,
     /// No `<>%$&;'"`, no control characters, at most this many characters.
     Safe(usize),
     /// An e-mail address of at most this many characters; blanks at the ends are dropped.
@@ -125,6 +127,14 @@ impl<'a> Input<'a> {
         })
     }
 
+    /// A text that is not empty; where it is not given, `default`, which is checked as well.
+    pub(crate) fn filled_or(&mut self, key: &'static str, kind: Text, default: &str) -> Option<String> {
+        if self.body.contains_key(key) {
+            return self.filled(key, kind);
+        }
+        text(&Value::from(default), kind).map_err(|messages| self.errors.extend(key, messages)).ok()
+    }
+
     /// A text that must be given.
     pub(crate) fn required(&mut self, key: &'static str, kind: Text) -> Option<String> {
         if self.body.contains_key(key) {
@@ -141,8 +151,17 @@ impl<'a> Input<'a> {
         self.take(key, |value| password(value).map_err(|m| vec![m]))
     }
 
+    /// Texts, none of which is empty.
     pub(crate) fn list(&mut self, key: &'static str) -> Option<Vec<String>> {
         self.take(key, |value| list(value).map_err(|m| vec![m]))
+    }
+
+    /// Texts that are to name something, which an empty one does not. A list of nothing but an empty text is empty.
+    pub(crate) fn references(&mut self, key: &'static str) -> Option<Vec<String>> {
+        self.take(key, |value| {
+            let nothing = value.as_array().is_some_and(|items| *items == [""]);
+            if nothing { Ok(Vec::new()) } else { items(value, string).map_err(|m| vec![m]) }
+        })
     }
 
     /// One of `choices`, exactly; `""` only where `optional`.
@@ -210,13 +229,14 @@ fn text(value: &Value, kind: Text) -> Result<String, Vec<Message>> {
     let text = string(value).map_err(|m| vec![m])?;
     let text = match kind {
         Text::Email(_) => text.trim().to_owned(),
-        Text::Safe(_) | Text::Phone => text,
+        Text::Any | Text::Safe(_) | Text::Phone => text,
     };
     if text.is_empty() {
         return Ok(text);
     }
     let mut wrong = Vec::new();
     let max = match kind {
+        Text::Any => usize::MAX,
         Text::Safe(max) | Text::Email(max) => max,
         Text::Phone => phone::MAX,
     };
@@ -235,7 +255,7 @@ fn text(value: &Value, kind: Text) -> Result<String, Vec<Message>> {
     }
     match kind {
         Text::Phone => phone::e164(&text).ok_or_else(|| vec!["The phone number entered is not valid.".into()]),
-        Text::Safe(_) | Text::Email(_) => Ok(text),
+        Text::Any | Text::Safe(_) | Text::Email(_) => Ok(text),
     }
 }
 
@@ -254,9 +274,17 @@ fn password(value: &Value) -> Result<Secret, Message> {
     }
 }
 
-/// A list of texts: a JSON array, none of whose items may be empty, or a string with commas, where nothing between two
-/// of them is no item; whatever is nothing is the empty list. Doubles collapse.
+/// A list of texts, none of which may be empty.
 pub(crate) fn list(value: &Value) -> Result<Vec<String>, Message> {
+    items(value, |item| match string(item)? {
+        text if text.is_empty() => Err(REQUIRED),
+        text => Ok(text),
+    })
+}
+
+/// A list of what `item` reads: a JSON array, or a string with commas, where nothing between two of them is no item;
+/// whatever is nothing is the empty list. Doubles collapse.
+fn items(value: &Value, item: fn(&Value) -> Result<String, Message>) -> Result<Vec<String>, Message> {
     let items = match value {
         Value::Null | Value::Bool(false) => Vec::new(),
         Value::Number(n) if n.as_f64() == Some(0.0) => Vec::new(),
@@ -264,13 +292,7 @@ pub(crate) fn list(value: &Value) -> Result<Vec<String>, Message> {
         Value::String(text) => {
             text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
         }
-        Value::Array(items) => items
-            .iter()
-            .map(|item| match string(item)? {
-                text if text.is_empty() => Err(REQUIRED),
-                text => Ok(text),
-            })
-            .collect::<Result<_, _>>()?,
+        Value::Array(items) => items.iter().map(item).collect::<Result<_, _>>()?,
         Value::Bool(true) | Value::Number(_) | Value::Object(_) => return Err(INVALID),
     };
     let mut seen = std::collections::HashSet::new();
@@ -334,6 +356,8 @@ mod tests {
             Err(vec!["Ensure this value has at most 3 characters (it has 4).".into()])
         );
         assert_eq!(text(&json!("<äää"), Text::Safe(3)).unwrap_err().len(), 2);
+        assert_eq!(text(&json!("<".repeat(99)), Text::Any), Ok("<".repeat(99)));
+        assert_eq!(text(&json!("a\n"), Text::Any), Err(vec![INVALID]));
         for bad in ["a<", "a>", "a%", "a$", "a&", "a;", "a'", "a\"", "a\n", "\ta", "a\u{7f}", "a\u{85}", "a\u{2028}"] {
             assert_eq!(text(&json!(bad), Text::Safe(30)), Err(vec![INVALID]), "{bad:?}");
         }
@@ -380,6 +404,17 @@ mod tests {
         for empty in [json!([null]), json!([""]), json!(["a", ""])] {
             assert_eq!(list(&empty), Err(REQUIRED), "{empty}");
         }
+    }
+
+    #[test]
+    fn an_empty_reference_names_nothing_and_alone_is_none() {
+        let body = json!({"one": [""], "more": ["", "a"], "null": [null], "commas": ",a,"});
+        let mut input = Input::new(body.as_object().unwrap());
+        assert_eq!(input.references("one"), Some(Vec::new()));
+        assert_eq!(input.references("more"), Some(vec![String::new(), "a".to_owned()]));
+        assert_eq!(input.references("null"), Some(vec![String::new()]));
+        assert_eq!(input.references("commas"), Some(vec!["a".to_owned()]));
+        assert!(input.errors.is_empty());
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub(super) const ORDER: &[&str] = &["name", "created"];
 
 /// GET of all: the datacenters that the caller may see.
 pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
-    let detail = Detail::parse(&call.params)?;
+    let staff = call.caller.is_super_admin();
+    let detail = if staff { Detail::parse(&call.params)? } else { Detail::parse_full(&call.params)? };
     let paging = Paging::parse(&call.params, ORDER)?;
     let page: Vec<Arc<Datacenter>> = {
         let view = call.app.directory.read();
@@ -36,7 +37,7 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
     if !detail.full {
         return Ok(Reply::list(call, page, name));
     }
-    let (staff, extended) = (call.caller.is_super_admin(), detail.extended);
+    let extended = detail.extended;
     Ok(Reply::list(call, page, move |view, dc, out| {
         serde_json::to_writer(out, &DatacenterObject::new(view, dc, staff, extended))
     }))

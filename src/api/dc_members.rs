@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::listing::Detail;
 use super::represent::{GroupObject, UserObject};
 use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, groups, subject, users};
@@ -42,7 +41,7 @@ pub(super) fn list_users(call: &Call) -> Result<Reply, ApiError> {
             users::select(call, &view, members(&view, dc).into_iter(), USER_ORDER)?
         }
     };
-    Ok(users::reply(call, detail, users))
+    Ok(users::reply(call, detail.plain(), users))
 }
 
 /// The owner of a private datacenter and the members of its groups, by name.
@@ -71,7 +70,7 @@ pub(super) fn list_groups(call: &Call) -> Result<Reply, ApiError> {
         let dc = administered(call, &view)?;
         groups::select(call, &view, view.groups_of_datacenter(&dc.name).into_iter())?
     };
-    Ok(groups::reply(call, detail, groups))
+    Ok(groups::reply(call, detail.plain(), groups))
 }
 
 /// GET of one of them.
@@ -80,8 +79,7 @@ pub(super) fn show_group(call: &Call) -> Result<Reply, ApiError> {
     let dc = administered(call, &view)?;
     let group = subject::group(&view, call.arg(1)).filter(|group| group.datacenters.contains(&dc.name));
     let group = group.ok_or_else(|| ApiError::not_found(Noun::Group))?;
-    let extended = Detail::parse(&call.params)?.extended;
-    Ok(Reply::ok(&GroupObject::new(&view, group, extended)))
+    Ok(Reply::ok(&GroupObject::new(&view, group, false)))
 }
 
 /// The datacenter and the group that the path names, for a SuperAdmin.

@@ -33,6 +33,16 @@ impl Detail {
         let extended = flag(params, "extended")?.unwrap_or(false);
         Ok(Self { full: full || extended, extended })
     }
+
+    /// `full` alone, for callers to whom `extended` means nothing.
+    pub(super) fn parse_full(params: &Params) -> Result<Self, ApiError> {
+        Ok(Self { full: flag(params, "full")?.unwrap_or(false), extended: false })
+    }
+
+    /// The same where objects have no additional fields.
+    pub(super) fn plain(self) -> Self {
+        Self { extended: false, ..self }
+    }
 }
 
 /// The order of a list and the part of it that is asked for.
@@ -290,5 +300,15 @@ mod tests {
         assert_eq!(detail("full=True").unwrap(), (true, false));
         assert_eq!(detail("extended=1&full=0").unwrap(), (true, true));
         assert!(detail("full=no").is_err());
+    }
+
+    #[test]
+    fn extended_is_plain_objects_or_nothing_where_it_adds_nothing() {
+        let params = |query| Params::from_query(Some(query));
+        let plain = Detail::parse(&params("extended=1")).unwrap().plain();
+        assert_eq!((plain.full, plain.extended), (true, false));
+        let full = |query| Detail::parse_full(&params(query)).map(|d| (d.full, d.extended));
+        assert_eq!(full("extended=1").unwrap(), (false, false));
+        assert_eq!(full("extended=1&full=1").unwrap(), (true, false));
     }
 }

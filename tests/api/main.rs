@@ -11,6 +11,8 @@ mod conformance;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod datacenters;
+#[cfg(test)]
 mod edges;
 #[cfg(test)]
 mod esdc_api;

@@ -337,7 +337,10 @@ fn datacenter_fields() -> Vec<Named> {
         "pattern": "^[a-z0-9][a-z0-9.:-]+[a-z0-9]$",
         "maxLength": dc_rules::SITE_MAX,
     });
-    let owner = with(filled(dc_rules::OWNER_MAX), &json!({ "description": "An active user's name." }));
+    let owner = with(
+        text(UserName::MAX),
+        &json!({ "description": "An active user's name. Nothing is the caller for a new datacenter, else no change." }),
+    );
     let access = number_choice(&[Access::Public, Access::Private].map(Access::number));
     vec![
         ("site", site),

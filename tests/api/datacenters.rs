@@ -1,0 +1,116 @@
+//! Datacenters and groups: what the fields of their bodies take, and what their lists show.
+
+use serde_json::{Value, json};
+
+use crate::support::{Api, Usherd};
+use crate::world::World;
+
+const REQUIRED: &str = "This field is required.";
+const INVALID: &str = "Invalid value.";
+
+fn too_long(max: usize, has: usize) -> String {
+    format!("Ensure this value has at most {max} characters (it has {has}).")
+}
+
+fn nothing_called(key: &str, name: &str) -> String {
+    format!("Object with {key}={name} does not exist.")
+}
+
+/// Creates what `path` names, deletes it again and returns the object.
+#[track_caller]
+fn made(root: &Api, path: &str, body: &Value) -> Value {
+    let object = root.post(path, body).result(201);
+    root.delete(path).result(200);
+    object
+}
+
+#[test]
+fn no_owner_is_the_caller_and_leaves_the_owner_as_he_is() {
+    let usherd = Usherd::start();
+    let root = usherd.api();
+    for nobody in [json!(null), json!("")] {
+        let body = json!({"site": "dc2.example.com", "owner": nobody});
+        assert_eq!(made(&root, "/dc/dc2/", &body)["owner"], "admin");
+        assert_eq!(root.put("/dc/main/", &json!({"owner": nobody})).result(200)["owner"], "admin");
+    }
+    let wrong = |owner: Value| root.post("/dc/dc2/", &json!({"site": "dc2.example.com", "owner": owner})).result(400);
+    for name in ["nobody", "<x>", " admin", "_system", &"o".repeat(255)] {
+        assert_eq!(wrong(json!(name)), json!({"owner": [nothing_called("username", name)]}));
+    }
+    for bad in [json!(true), json!(["admin"]), json!({}), json!("admin\n")] {
+        assert_eq!(wrong(bad), json!({"owner": [INVALID]}));
+    }
+}
+
+#[test]
+fn a_name_in_the_body_is_checked_and_the_paths_counts() {
+    let usherd = Usherd::start();
+    let root = usherd.api();
+    for (path, max) in [("/dc/here/", 16), ("/accounts/group/here/", 32)] {
+        let body = |name: &str| json!({"site": "here.example.com", "dc_bound": false, "name": name});
+        assert_eq!(made(&root, path, &body("there"))["name"], "here");
+        for (name, message) in
+            [("", REQUIRED.to_owned()), ("a b", INVALID.to_owned()), (&*"n".repeat(max + 1), too_long(max, max + 1))]
+        {
+            assert_eq!(root.post(path, &body(name)).result(400), json!({"name": [message]}), "{path} {name}");
+        }
+    }
+    assert_eq!(root.put("/dc/main/", &json!({"name": "a b"})).result(400), json!({"name": [INVALID]}));
+    assert_eq!(root.put("/dc/main/", &json!({"name": "other"})).result(200)["name"], "main");
+}
+
+#[test]
+fn an_alias_that_the_name_gives_is_checked_like_another() {
+    let usherd = Usherd::start();
+    let root = usherd.api();
+    let answer = root.post(&format!("/dc/{}/", "n".repeat(33)), &json!({"site": "n.example.com"}));
+    assert_eq!(answer.result(400), json!({"name": [too_long(16, 33)], "alias": [too_long(32, 33)]}));
+    let answer = root.post(&format!("/accounts/group/{}/", "n".repeat(81)), &json!({"dc_bound": false}));
+    assert_eq!(answer.result(400), json!({"name": [too_long(32, 81)], "alias": [too_long(80, 81)]}));
+    root.post("/accounts/group/g1/", &json!({"dc_bound": false, "alias": "G2"})).result(201);
+    let taken = "This alias is already in use. Please supply a different alias.";
+    assert_eq!(root.post("/accounts/group/g2/", &json!({"dc_bound": false})).result(400), json!({"alias": [taken]}));
+}
+
+#[test]
+fn lists_of_names_skip_nothing_between_commas_and_refuse_it_in_arrays() {
+    let world = World::new();
+    let root = &world.root;
+    let group = "/accounts/group/g1/";
+    let body = json!({"dc_bound": false, "permissions": " admin,, user_admin ,", "users": ","});
+    let shown = made(root, group, &body);
+    assert_eq!((&shown["permissions"], &shown["users"]), (&json!(["admin", "user_admin"]), &json!([])));
+    for empty in [json!(""), json!(null)] {
+        let body = json!({"dc_bound": false, "permissions": [empty], "users": ["u1", empty]});
+        assert_eq!(root.post(group, &body).result(400), json!({"permissions": [REQUIRED], "users": [REQUIRED]}));
+    }
+    // A datacenter's groups are references, where no name is the name of nothing.
+    let dc = |groups: Value| root.put("/dc/dc4/", &json!({ "groups": groups }));
+    for (groups, expected) in [
+        (json!("loose, ,staff4"), json!(["loose", "staff4"])),
+        (json!([""]), json!([])),
+        (json!(["staff4"]), json!(["staff4"])),
+        (json!(","), json!([])),
+    ] {
+        assert_eq!(dc(groups).result(200)["groups"], expected);
+    }
+    for groups in [json!(["", "loose"]), json!([null])] {
+        assert_eq!(dc(groups).result(400), json!({"groups": [nothing_called("name", "")]}));
+    }
+}
+
+#[test]
+fn extended_adds_nothing_within_a_datacenter_and_means_nothing_to_whom_it_is_not_for() {
+    let world = World::new();
+    let keys = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for path in ["/dc/dc3/user/", "/dc/dc3/group/", "/dc/dc3/user/u1/", "/dc/dc3/group/staff3/"] {
+        let shown = |query: &str| world.root.get(&format!("{path}{query}")).result(200);
+        assert_eq!(shown("?extended=1"), shown("?full=1"));
+    }
+    assert_eq!(keys(&world.root.get("/dc/?extended=1").result(200)[0]).len(), 16);
+    let plain = world.login("u1");
+    assert_eq!(plain.get("/dc/?extended=1").result(200), json!(["dc3", "main"]));
+    let full = plain.get("/dc/?full=1").result(200);
+    assert_eq!(keys(&full[0]), ["name", "alias", "site", "owner", "access", "desc", "created"]);
+    assert_eq!(plain.get("/dc/?full=1&extended=1").result(200), full);
+}
