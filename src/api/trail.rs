@@ -82,6 +82,9 @@ const NAME_ONLY: [&str; 45] = [
 /// Longest `detail`, in characters.
 const MAX_DETAIL: usize = 1000;
 
+/// Longest name, in characters: of what can exist, all of it. A path may hold much more.
+const MAX_NAME: usize = 300;
+
 fn kind(object: Object) -> &'static str {
     match object {
         Object::User => "user",
@@ -92,29 +95,36 @@ fn kind(object: Object) -> &'static str {
     }
 }
 
-/// The object's name in its canonical form.
+/// The object's name in its canonical form, as the path has it.
 fn name(call: &Call, object: Object) -> String {
-    let last = call.args().last().map(String::as_str).unwrap_or_default();
-    match object {
-        Object::SshKey => format!("{}/{last}", call.arg(0).to_ascii_lowercase()),
+    let name = match object {
+        Object::SshKey => format!("{}/{}", call.arg(0).to_ascii_lowercase(), last(call)),
         Object::Session => call.caller.user.name.canonical(),
-        Object::User | Object::Group | Object::Datacenter => last.to_ascii_lowercase(),
-    }
+        Object::User | Object::Group | Object::Datacenter => last(call).to_ascii_lowercase(),
+    };
+    bounded(name, MAX_NAME)
 }
 
-/// The object's shown name as the replica has it now; none where there is no such object.
+/// The last variable segment of the path.
+fn last(call: &Call) -> &str {
+    call.args().last().map(String::as_str).unwrap_or_default()
+}
+
+fn bounded(text: String, most: usize) -> String {
+    if text.chars().nth(most).is_none() { text } else { text.chars().take(most).chain(['…']).collect() }
+}
+
+/// The object's shown name as the replica has it now; none where there is no such object, or its path says it all.
 pub(super) fn alias(call: &Call, object: Object) -> Option<String> {
     let view = call.app.directory.read();
-    let last = call.args().last().map(String::as_str).unwrap_or_default();
     match object {
         Object::User => {
-            let user = view.user(&UserName::parse(last).ok()?)?;
+            let user = view.user(&UserName::parse(last(call)).ok()?)?;
             Some(format!("{} {}", user.first_name, user.last_name).trim().to_owned())
         }
-        Object::Group => view.group(&GroupName::parse(last).ok()?).map(|group| group.alias.to_string()),
-        Object::Datacenter => view.datacenter(&DcName::parse(last).ok()?).map(|dc| dc.alias.to_string()),
-        Object::SshKey => Some(last.to_owned()),
-        Object::Session => None,
+        Object::Group => view.group(&GroupName::parse(last(call)).ok()?).map(|group| group.alias.to_string()),
+        Object::Datacenter => view.datacenter(&DcName::parse(last(call)).ok()?).map(|dc| dc.alias.to_string()),
+        Object::SshKey | Object::Session => None,
     }
 }
 
@@ -129,6 +139,11 @@ pub(super) fn record(
 ) {
     let name = name(call, object);
     let user = &call.caller.user;
+    // Callers read their own lines in `/task/log`: who was not let at an object does not learn there that it exists, and
+    // what it is called.
+    let let_at_it = !matches!(status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::NOT_ACCEPTABLE);
+    let shown = if let_at_it { alias(call, object).or(before) } else { None };
+    let as_in_path = || if object == Object::SshKey { bounded(last(call).to_owned(), MAX_NAME) } else { name.clone() };
     call.app.audit.record(Record {
         time: call.now.rfc3339_offset(),
         task_id: task_id.to_owned(),
@@ -143,7 +158,7 @@ pub(super) fn record(
         peer: call.peer.to_string(),
         method: call.method.to_string(),
         object_type: kind(object).to_owned(),
-        object_alias: alias(call, object).or(before).unwrap_or_else(|| name.clone()),
+        object_alias: shown.unwrap_or_else(as_in_path),
         object_name: name,
         detail: describe(&call.params),
         dc: call.current_dc().map_or_else(|| MAIN_DC.to_owned(), |dc| dc.name.canonical()),
@@ -170,10 +185,7 @@ fn describe(params: &Params) -> String {
             out.push_str(&show(value));
         }
     }
-    if out.chars().nth(MAX_DETAIL).is_some() {
-        out = out.chars().take(MAX_DETAIL).chain(['…']).collect();
-    }
-    out
+    bounded(out, MAX_DETAIL)
 }
 
 /// Texts stand in quotes, and end at no quote of their own: no value looks like one more parameter.

@@ -114,6 +114,55 @@ fn the_task_log_shows_writes_newest_first_to_those_who_may_see_them() {
 }
 
 #[test]
+fn the_task_log_tells_nothing_about_what_its_reader_was_not_let_at() {
+    let world = World::new();
+    world.root.put("/accounts/group/loose/", &json!({"alias": "Hidden"})).result(200);
+    world.root.put("/dc/dc4/", &json!({"alias": "Hidden"})).result(200);
+    for (caller, paths) in [
+        ("u1", &["user/u4", "user/nobody", "user/u4/profile", "user/u4/apikeys", "group/loose", "dc/dc4"][..]),
+        ("ua", &["user/u4", "user/nobody", "user/u4/profile", "user/u4/apikeys", "group/loose"]),
+    ] {
+        let api = world.login(caller);
+        for path in paths {
+            let path = if path.starts_with("dc") { format!("/{path}/") } else { format!("/accounts/{path}/") };
+            assert!(matches!(api.put(&path, &json!({})).status, 403 | 404), "{path}");
+        }
+        assert!(matches!(api.post("/accounts/user/u4/", &json!({})).status, 403 | 406));
+        let log = api.get("/task/log/").json();
+        let lines = log["results"].as_array().unwrap();
+        assert_eq!(lines.len(), paths.len() + 1);
+        for line in lines {
+            assert_eq!(line["object_alias"], line["object_name"]);
+        }
+    }
+    // What is one's own, or one's to manage, has its name.
+    let ua = world.login("ua");
+    assert_eq!(ua.put("/accounts/user/u1/", &json!({"dc_bound": false})).status, 400);
+    ua.put("/accounts/user/u1/", &json!({})).result(200);
+    let log = ua.get("/task/log/?limit=2").json();
+    assert_eq!(
+        (&log["results"][0]["object_alias"], &log["results"][1]["object_alias"]),
+        (&json!("First Last"), &json!("First Last"))
+    );
+}
+
+#[test]
+fn names_in_the_log_are_as_long_as_names_can_be() {
+    let (world, file) = with_file();
+    let plain = world.login("u1");
+    let long = "x".repeat(20_000);
+    assert_eq!(plain.put(&format!("/accounts/user/{long}/"), &json!({})).status, 403);
+    assert_eq!(plain.delete(&format!("/accounts/user/{long}/sshkey/{long}/")).status, 403);
+    assert_eq!(plain.delete(&format!("/accounts/user/u1/sshkey/{}/", "x".repeat(10_000))).status, 404);
+    let longest = "x".repeat(300) + "…";
+    for line in &lines(&world, &file)[lines(&world, &file).len() - 3..] {
+        assert!(line.to_string().len() < 1200, "{line}");
+    }
+    let log = plain.get("/task/log/").json();
+    assert_eq!(log["results"][2]["object_name"], longest);
+}
+
+#[test]
 fn a_user_does_not_see_what_one_before_of_the_same_name_did() {
     let world = World::new();
     world.login("u1").put("/accounts/user/u1/", &json!({"first_name": "Uno"})).result(200);
