@@ -32,9 +32,9 @@ impl AdminEnv<'_> {
 
 /// The file `old` with what `new` says: lines that say the same already, and lines of others, stay as they are.
 pub(crate) fn renewed(old: &str, new: &str) -> String {
-    let mut missing: Vec<(&str, &str)> = new.lines().filter_map(|line| line.split_once('=')).collect();
+    let mut missing: Vec<(&str, &str)> = lines(new).filter_map(|line| line.split_once('=')).collect();
     let mut out = String::with_capacity(new.len());
-    for line in old.lines() {
+    for line in lines(old) {
         let name = line.split_once('=').map_or("", |(name, _)| name);
         let known = missing.iter().position(|(known, _)| *known == name).map(|at| missing.remove(at));
         match known {
@@ -53,10 +53,45 @@ pub(crate) fn renewed(old: &str, new: &str) -> String {
 /// The credentials that an earlier start wrote; `None` if they are not all there.
 pub(crate) fn credentials(text: &str) -> Option<Credentials> {
     let value = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+        let line = lines(text).find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
         Some(Secret::new(unquote(line))).filter(|secret| !secret.reveal().is_empty())
     };
     Some(Credentials { password: value("USHER_PASSWORD")?, api_key: value("ES_API_KEY")? })
+}
+
+/// The lines as the shell sees them: an end of line between quotes ends none.
+fn lines(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        if text.is_empty() {
+            return None;
+        }
+        // a quote that nothing closes is a slip in this one line
+        let end = end_of_line(text).or_else(|| text.find('\n')).unwrap_or(text.len());
+        let line = &text[..end];
+        text = text.get(end + 1..).unwrap_or_default();
+        Some(line)
+    })
+}
+
+/// Where the shell's first line ends; `None` if a quote is open to the end.
+fn end_of_line(text: &str) -> Option<usize> {
+    let mut quote = None;
+    let mut bytes = text.bytes().enumerate();
+    let mut before = b' ';
+    while let Some((at, byte)) = bytes.next() {
+        match (quote, byte) {
+            (None, b'#') if before.is_ascii_whitespace() => {
+                return Some(text[at..].find('\n').map_or(text.len(), |n| at + n));
+            }
+            (None, b'\n') => return Some(at),
+            (None, b'\'' | b'"') => quote = Some(byte),
+            (Some(open), _) if open == byte => quote = None,
+            (None | Some(b'"'), b'\\') => drop(bytes.next()),
+            _ => {}
+        }
+        before = byte;
+    }
+    quote.is_none().then_some(text.len())
 }
 
 /// One word of POSIX shell.
@@ -82,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back_and_is_one_shell_word() {
-        for value in ["abc", "", "a b", "it's", "$(id)", "''", "dc=example,dc=org", "a\"b`c`"] {
+        for value in ["abc", "", "a b", "it's", "$(id)", "''", "dc=example,dc=org", "a\"b`c`", "a\nb'\n"] {
             assert_eq!(unquote(&quote(value)), value);
             let echoed = std::process::Command::new("sh")
                 .arg("-c")
@@ -112,5 +147,18 @@ mod tests {
         let new = renewed(old, "ES_API_URL=http://b\nES_API_KEY=k\nUSHER_PASSWORD=p\n");
         assert_eq!(new, "# mine\nES_API_URL=http://b\nES_API_KEY='k'\nOTHER=1\nUSHER_PASSWORD=p\n");
         assert_eq!(renewed("", new.as_str()).lines().count(), 4);
+    }
+
+    #[test]
+    fn a_value_with_an_end_of_line_is_one_line() {
+        let new = format!("A={}\nB=2\n", quote("/it's\nC=1\n/x"));
+        assert_eq!(renewed("", &new), new);
+        assert_eq!(renewed(&new, &new), new);
+        assert_eq!(
+            renewed("# it's mine\nA=1 # don't\nD=\"it's\"\nB=2", &new),
+            format!("# it's mine\nA={}\nD=\"it's\"\nB=2\n", quote("/it's\nC=1\n/x"))
+        );
+        // a slip of the pen costs its own line only
+        assert_eq!(renewed("E='x\nB=3\n", "B=2\n"), "E='x\nB=2\n");
     }
 }
