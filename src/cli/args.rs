@@ -205,6 +205,7 @@ what the file holds; anything else is a string. Parameters of get go into the qu
 Environment:
   ES_API_URL          base URL ({})
   ES_API_KEY          API key, if -api-key is not given
+  SSL_CERT_FILE       certificates to trust (https), instead of those that the host trusts
   USHER_SESSION_FILE  where login keeps its token (default: $XDG_RUNTIME_DIR/usher.session,
                       else $XDG_STATE_HOME/usher/session, else ~/.local/state/usher/session)
 

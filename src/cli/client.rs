@@ -1,5 +1,6 @@
-//! One HTTP request and its answer: hyper over a plain TCP connection. Redirects are shown, never followed.
+//! One HTTP request and its answer: hyper over TCP or TLS. Redirects are shown, never followed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
@@ -8,7 +9,12 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::{Failure, exit};
 
@@ -22,21 +28,23 @@ const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// The API's base URL.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
+    tls: bool,
     host: String,
     port: u16,
     base: String,
 }
 
 impl Endpoint {
-    /// Reads `http://HOST[:PORT][/BASE]`.
+    /// Reads `http://HOST[:PORT][/BASE]`, or the same with `https`.
     ///
     /// # Errors
     /// A sentence on what in the URL cannot be used.
     pub(super) fn parse(url: &str) -> Result<Self, Failure> {
         let wrong = |what: &str| Failure::new(exit::USAGE, format!("ES_API_URL {url}: {what}"));
-        let Some(rest) = url.strip_prefix("http://") else {
-            let https = url.starts_with("https://");
-            return Err(wrong(if https { "https is not supported yet" } else { "not an http:// URL" }));
+        let (tls, rest) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (false, rest),
+            (_, Some(rest)) => (true, rest),
+            _ => return Err(wrong("not an http:// or https:// URL")),
         };
         let (authority, base) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
         // The host and the base go into the request as they are.
@@ -48,18 +56,22 @@ impl Endpoint {
         let colon = authority.rfind(':').filter(|colon| authority.rfind(']').is_none_or(|bracket| bracket < *colon));
         let (host, port) = match colon {
             Some(colon) => (&authority[..colon], authority[colon + 1..].parse().map_err(|_| wrong("not a port"))?),
-            None => (authority, 80),
+            None => (authority, if tls { 443 } else { 80 }),
         };
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() {
             return Err(wrong("no host"));
         }
-        Ok(Self { host: host.to_owned(), port, base: base.trim_end_matches('/').to_owned() })
+        Ok(Self { tls, host: host.to_owned(), port, base: base.trim_end_matches('/').to_owned() })
     }
 
     /// The URL in one spelling.
     pub(super) fn url(&self) -> String {
-        format!("http://{}{}", self.authority(), self.base)
+        format!("{}://{}{}", self.scheme(), self.authority(), self.base)
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
     }
 
     fn authority(&self) -> String {
@@ -184,13 +196,11 @@ async fn exchange(endpoint: &Endpoint, request: Request) -> Result<(Sent, Answer
         .body(Full::new(Bytes::from(request.body())))
         .map_err(|error| Failure::new(exit::USAGE, format!("this cannot be sent: {error}")))?;
     let sent = Sent {
-        url: format!("http://{}{target}", endpoint.authority()),
+        url: format!("{}://{}{target}", endpoint.scheme(), endpoint.authority()),
         headers: shown(message.headers(), |name| matches!(name, "es-api-key" | "authorization")),
     };
 
-    let connected =
-        tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect((endpoint.host.as_str(), endpoint.port))).await;
-    let stream = match connected {
+    let stream = match tokio::time::timeout(CONNECT_LIMIT, connect(endpoint)).await {
         Ok(stream) => stream.map_err(|error| no_answer(endpoint, error))?,
         Err(_) => return Err(no_answer(endpoint, "no connection in time")),
     };
@@ -203,6 +213,29 @@ async fn exchange(endpoint: &Endpoint, request: Request) -> Result<(Sent, Answer
     let body = body.collect().await.map_err(|error| no_answer(endpoint, error))?.to_bytes().to_vec();
     let answer = Answer { status: head.status.as_u16(), headers: shown(&head.headers, |_| false), body };
     Ok((sent, answer))
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A connection. The server's certificate must be from an authority that this host trusts, or that `SSL_CERT_FILE` names.
+async fn connect(endpoint: &Endpoint) -> Result<Box<dyn Io>, String> {
+    let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(|error| error.to_string())?;
+    if !endpoint.tls {
+        return Ok(Box::new(tcp));
+    }
+    let mut roots = RootCertStore::empty();
+    // What this host holds and can't be read is not trusted.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| error.to_string())?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|error| error.to_string())?;
+    Ok(Box::new(stream))
 }
 
 fn shown(headers: &hyper::HeaderMap, secret: impl Fn(&str) -> bool) -> Vec<(String, String)> {
@@ -228,19 +261,30 @@ mod tests {
 
     #[test]
     fn a_base_url_is_a_host_a_port_and_a_path() {
-        for (url, host, port, base) in [
-            ("http://127.0.0.1:8000/api", "127.0.0.1", 8000, "/api"),
-            ("http://example.com", "example.com", 80, ""),
-            ("http://[::1]:81/a/b/", "::1", 81, "/a/b"),
-            ("http://[::1]", "::1", 80, ""),
+        for (url, tls, host, port, base) in [
+            ("http://127.0.0.1:8000/api", false, "127.0.0.1", 8000, "/api"),
+            ("http://example.com", false, "example.com", 80, ""),
+            ("http://[::1]:81/a/b/", false, "::1", 81, "/a/b"),
+            ("http://[::1]", false, "::1", 80, ""),
+            ("https://example.com/api", true, "example.com", 443, "/api"),
+            ("https://[::1]:8443", true, "::1", 8443, ""),
         ] {
-            let expected = Endpoint { host: host.to_owned(), port, base: base.to_owned() };
+            let expected = Endpoint { tls, host: host.to_owned(), port, base: base.to_owned() };
             assert_eq!(Endpoint::parse(url).unwrap(), expected);
         }
         assert_eq!(Endpoint::parse("http://[::1]:81/a/").unwrap().url(), "http://[::1]:81/a");
-        for url in
-            ["https://x", "ftp://x", "http://", "http://:80", "http://x:y", "http://a@x", "http://x/?a", "http://x/ y"]
-        {
+        assert_eq!(Endpoint::parse("https://a/b/").unwrap().url(), "https://a:443/b");
+        for url in [
+            "ftp://x",
+            "x",
+            "https://",
+            "http://",
+            "http://:80",
+            "http://x:y",
+            "http://a@x",
+            "http://x/?a",
+            "http://x/ y",
+        ] {
             assert!(Endpoint::parse(url).is_err(), "{url}");
         }
     }

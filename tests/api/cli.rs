@@ -188,9 +188,10 @@ fn what_needs_no_server_ends_with_the_statuses_of_es() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.starts_with("usher: ") && said.lines().count() == 1, "{said}");
     }
-    let tls = Cli { url: "https://127.0.0.1/api".to_owned(), ..nobody };
-    let output = tls.run(&["get", "/x"]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("https is not supported yet"), "{output:?}");
+    let other = Cli { url: "ldap://127.0.0.1/api".to_owned(), ..nobody };
+    let output = other.run(&["get", "/x"]);
+    assert_eq!(output.status.code(), Some(11), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not an http:// or https:// URL"), "{output:?}");
 }
 
 #[test]

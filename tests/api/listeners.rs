@@ -58,6 +58,17 @@ fn with_a_certificate_the_api_speaks_tls_and_takes_a_new_one_without_a_restart()
         let answer = stdout(&get(&first[0], &[version, "--write-out", "%{http_version}"]));
         assert!(answer.contains("\"username\":\"admin\"") && answer.ends_with(&format!("}}{expected}")), "{answer}");
     }
+    // usher checks the certificate too.
+    let usher = |trusted: &Path| {
+        let mut usher = Command::new(env!("CARGO_BIN_EXE_usher"));
+        usher.args(["get", "/accounts/user/admin"]).env("ES_API_URL", tls.url()).env("ES_API_KEY", &dev.admin.api_key);
+        usher.env("SSL_CERT_FILE", trusted).env("HOME", dev.scratch()).output().unwrap()
+    };
+    assert!(stdout(&usher(&first[0])).contains("\"url\": \"https://127.0.0.1:"));
+    let distrusted = usher(&second[0]);
+    assert_eq!(distrusted.status.code(), Some(3), "{distrusted:?}");
+    assert!(String::from_utf8_lossy(&distrusted.stderr).contains("certificate"), "{distrusted:?}");
+
     // Who speaks plain HTTP to it is not answered, and disturbs nobody.
     assert!(!curl(&[&user.replace("https", "http")]).status.success());
 
