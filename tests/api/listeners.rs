@@ -16,7 +16,8 @@ fn certificate(dir: &Path, name: &str) -> [PathBuf; 2] {
     let [certificate, key] = ["crt", "key"].map(|end| dir.join(format!("{name}.{end}")));
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
         .args([&key, Path::new("-out"), &certificate])
         .output()
         .unwrap();
