@@ -58,7 +58,7 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), String> {
     let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(|| format!("{}: not UTF-8", path.display()));
     let dir = text(home.dir())?;
     let base = base(&home, args.base_dn)?;
-    if home.read(KEY)?.is_none() && home.dir().join("db/data.mdb").exists() {
+    if home.read(KEY)?.is_none() && home.has_database() {
         return Err(format!(
             "{dir}/{KEY} is missing: restore it; the API keys in this directory can't be read without it"
         ));
@@ -160,11 +160,14 @@ fn default_data_dir() -> Result<PathBuf, String> {
         .ok_or_else(|| "--data-dir is needed: neither XDG_DATA_HOME nor HOME is set".to_owned())
 }
 
-/// The base DN: of the first start, which a later one can't change.
+/// The base DN: of the first start, which a later one can't change. A start that failed before there was a database, at
+/// a base DN that slapd does not take say, decided nothing.
 fn base(home: &Home, wanted: Option<String>) -> Result<String, String> {
     let written = match home.read(CONFIG)? {
-        Some(_) => Some(Config::load(&home.dir().join(CONFIG), std::iter::empty(), &[])?.directory.base_dn),
-        None => None,
+        Some(_) if home.has_database() => {
+            Some(Config::load(&home.dir().join(CONFIG), std::iter::empty(), &[])?.directory.base_dn)
+        }
+        _ => None,
     };
     match (written, wanted) {
         (Some(written), Some(wanted)) if written != wanted.trim() => {

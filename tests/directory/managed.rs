@@ -361,6 +361,17 @@ fn a_base_dn_is_chosen_once() {
 }
 
 #[test]
+fn a_first_start_with_a_base_dn_that_slapd_refuses_decides_nothing() {
+    let temp = TempDir::new();
+    for base in ["dc=a,nonsense=b", "dc=c,nonsense=d"] {
+        let dir = temp.path().to_str().unwrap();
+        let output = run(&["dev", "--data-dir", dir, "--listen", "127.0.0.1:0", "--base-dn", base]);
+        let line = stderr(&output);
+        assert!(line.contains("slapd does not start") && line.contains(base), "{line}");
+    }
+}
+
+#[test]
 fn a_decoy_that_is_cheaper_than_configured_is_renewed() {
     let mut usherd = Usherd::start();
     let dn = "cn=decoy,ou=policies,dc=example,dc=org";

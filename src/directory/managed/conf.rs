@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::accounts::password::Cost;
 
+use super::super::dn::Tree;
+
 /// Our schema files, in the order in which slapd reads them. rfc2307bis takes the place of nis.
 pub(crate) const SCHEMA: [(&str, &str); 3] = [
     ("rfc2307bis.schema", include_str!("../../../schema/rfc2307bis.schema")),
@@ -86,6 +88,9 @@ pub(crate) struct Settings<'a> {
 pub(crate) fn check_base(base: &str) -> Result<(), String> {
     if base.contains(|c: char| c.is_control() || "\"\\<>;#".contains(c)) {
         return Err(format!("--base-dn: {base:?} holds a character that usherd dev does not take"));
+    }
+    if Tree::new(base).is_err() {
+        return Err(format!("--base-dn: {base:?} is not a distinguished name (RFC 4514)"));
     }
     match first_rdn(base) {
         Some(_) => Ok(()),
@@ -243,7 +248,8 @@ mod tests {
         for good in ["dc=example,dc=org", "o=Some Firm,c=SK", "ou=x,dc=y"] {
             assert_eq!(check_base(good), Ok(()), "{good}");
         }
-        for bad in ["", "cn=x", "dc=", "dc=a\"b", "dc=a\nrootpw x", "dc=a\\,b", "dc=a+o=b,dc=c"] {
+        for bad in ["", "cn=x", "dc=", "dc=a\"b", "dc=a\nrootpw x", "dc=a\\,b", "dc=a+o=b,dc=c", "dc=a,,dc=b", "dc=a,"]
+        {
             assert!(check_base(bad).is_err(), "{bad:?}");
         }
     }

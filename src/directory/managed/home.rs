@@ -65,6 +65,11 @@ impl Home {
         &self.dir
     }
 
+    /// Whether slapd has ever made its database here.
+    pub(crate) fn has_database(&self) -> bool {
+        self.dir.join("db/data.mdb").exists()
+    }
+
     pub(crate) fn account(&self) -> Option<Account> {
         self.account
     }
