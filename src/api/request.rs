@@ -1,5 +1,6 @@
 //! One request from its first line to its answer, in the order of contract 1.5: URL, negotiation (406), authentication
-//! (403), throttle (429), method (405), body (400, 413, 415), then the handler. The handlers' own order starts there.
+//! (403), throttle (429), method (405), body (400, 413, 415), authentication again, then the handler. The handlers' own
+//! order starts there.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -144,6 +145,13 @@ where
     }
     let handler = endpoint.handler(&head.method).map_err(known)?;
     let (params, room) = params(app, head, body).await.map_err(known)?;
+    // A body takes as long as its sender likes, who may have lost by now what he could do when it began.
+    let (caller, now) = if head.method == Method::GET {
+        (caller, now)
+    } else {
+        let (view, now) = (app.directory.read(), super::now());
+        (auth::authenticate(app, &view, &head.headers, now, peer).map_err(anonymous)?, now)
+    };
     let call = Call::new(Arc::clone(app), now, caller, head.method.clone(), args, params, peer, main);
     match handler {
         Handler::Read(run) => {

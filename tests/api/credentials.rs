@@ -1,5 +1,7 @@
 //! Who calls: API keys, tokens, login and logout, with the protocol's texts and their order; throttles.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::json;
@@ -153,6 +155,40 @@ fn inactive_users_and_users_without_api_access_are_refused_everywhere_with_the_s
     }
     assert_eq!(token.get("/accounts/user/u1/").status, 200);
     assert_eq!(key.get("/accounts/user/u2/").status, 200);
+}
+
+#[test]
+fn what_counts_is_who_the_caller_is_when_the_body_is_there() {
+    let world = World::new();
+    world.create("boss", &json!({"dc_bound": false, "is_super_admin": true}));
+    let address = world.usherd.anonymous().address().to_owned();
+    let body = crate::world::user_body("new", &json!({"dc_bound": false, "is_super_admin": true})).to_string();
+    for (change, text) in [
+        (json!({"is_super_admin": false}), "Permission denied"),
+        (json!({"is_super_admin": true, "password": "pw-boss"}), "Invalid token."),
+        (json!({"is_active": false}), "User inactive or deleted."),
+    ] {
+        let token = world.root.post("/accounts/login/", &json!({"username": "boss", "password": "pw-boss"})).json();
+        let head = format!(
+            "POST /api/accounts/user/new/ HTTP/1.1\r\nHost: x\r\nAuthorization: Token {}\r\nExpect: 100-continue\r\n\
+             Content-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            token["token"].as_str().unwrap(),
+            body.len()
+        );
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        // It asks for the body, so it knows who asks.
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        world.root.put("/accounts/user/boss/", &change).result(200);
+        stream.write_all(body.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains(text), "{change}: {answer}");
+        assert_eq!(world.root.get("/accounts/user/new/").status, 404);
+    }
 }
 
 #[test]
