@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::listing::{Detail, Paging, name};
+use super::listing::{Detail, Paging, extended, name};
 use super::represent::DatacenterObject;
 use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, dc_members, subject, users};
@@ -48,7 +48,7 @@ pub(super) fn show(call: &Call) -> Result<Reply, ApiError> {
     let view = call.app.directory.read();
     let dc = subject::datacenter(call, &view, DcName::parse(call.arg(0)).ok())?;
     call.enter(dc);
-    let extended = Detail::parse(&call.params)?.extended;
+    let extended = extended(&call.params)?;
     Ok(Reply::ok(&DatacenterObject::new(&view, dc, call.caller.is_super_admin(), extended)))
 }
 

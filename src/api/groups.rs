@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::listing::{Detail, Paging, name};
+use super::listing::{Detail, Paging, extended, name};
 use super::represent::GroupObject;
 use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, subject, users};
@@ -54,7 +54,7 @@ pub(super) fn reply(call: &Call, detail: Detail, groups: Vec<Arc<Group>>) -> Rep
 pub(super) fn show(call: &Call) -> Result<Reply, ApiError> {
     let view = call.app.directory.read();
     let group = target(call, &view, &subject::rights(call, &view), Endpoint::Groups)?;
-    let extended = Detail::parse(&call.params)?.extended;
+    let extended = extended(&call.params)?;
     Ok(Reply::ok(&GroupObject::new(&view, group, extended)))
 }
 

@@ -17,7 +17,12 @@ pub(super) fn flag(params: &Params, key: &'static str) -> Result<Option<bool>, A
     parsed.map_err(|message| ApiError::failure(&Errors::one(key, message)))
 }
 
-/// How much a list or a detail shows.
+/// Whether a detail shows its additional fields. Nothing else is asked there: `full` means nothing.
+pub(super) fn extended(params: &Params) -> Result<bool, ApiError> {
+    Ok(flag(params, "extended")?.unwrap_or(false))
+}
+
+/// How much a list shows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Detail {
     /// Objects, not names.
@@ -30,7 +35,7 @@ impl Detail {
     /// `full` and `extended`, which implies it.
     pub(super) fn parse(params: &Params) -> Result<Self, ApiError> {
         let full = flag(params, "full")?.unwrap_or(false);
-        let extended = flag(params, "extended")?.unwrap_or(false);
+        let extended = extended(params)?;
         Ok(Self { full: full || extended, extended })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::listing::{Detail, Paging, flag, name};
+use super::listing::{Detail, Paging, extended, flag, name};
 use super::represent::{UserObject, main_dc};
 use super::routes::Pending;
 use super::{ApiError, Call, Noun, Params, Reply, hashing, subject};
@@ -73,7 +73,7 @@ fn wants_active(params: &Params) -> Result<bool, ApiError> {
 pub(super) fn show(call: &Call) -> Result<Reply, ApiError> {
     let view = call.app.directory.read();
     let user = subject::user(call, &view, &subject::rights(call, &view), Endpoint::User)?;
-    let extended = Detail::parse(&call.params)?.extended;
+    let extended = extended(&call.params)?;
     Ok(Reply::ok(&UserObject::new(&view, user, extended, call.now)))
 }
 

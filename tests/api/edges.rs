@@ -74,6 +74,17 @@ fn an_order_of_blanks_names_no_field_and_an_empty_one_is_the_default() {
 }
 
 #[test]
+fn a_detail_is_asked_for_its_additional_fields_and_for_nothing_else() {
+    let world = World::new();
+    for path in ["/accounts/user/u1/", "/accounts/group/loose/", "/dc/dc3/"] {
+        let plain = world.root.get(path).result(200);
+        assert_eq!(world.root.get(&format!("{path}?full=no&order_by=x&limit=x")).result(200), plain, "{path}");
+        let refused = world.root.get(&format!("{path}?extended=no")).result(400);
+        assert_eq!(refused, json!({"extended": ["Invalid value."]}), "{path}");
+    }
+}
+
+#[test]
 fn errors_of_a_key_and_of_its_title_are_told_together() {
     let world = World::new();
     let long = "t".repeat(33);
