@@ -253,7 +253,7 @@ impl Consumer {
         for entry in found.0 {
             let decoded = RawEntry::from_tag(entry.0).and_then(|raw| self.decoder.decode(&raw, None));
             if let Some(decoded) = decoded {
-                self.replica.change(|tables| tables.put(decoded, Source::Push));
+                self.replica.change(|tables| tables.put(decoded, Source::CatchUp));
             }
         }
         Ok(())

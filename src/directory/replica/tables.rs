@@ -15,23 +15,33 @@ use super::recheck::Suspect;
 /// Where a decoded entry came from, which decides whether it may replace what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// Content sync while the refresh runs: the directory's state, even where its CSN is older (a restored backup).
+    /// Content sync while the refresh runs.
     Refresh,
     /// Content sync in the persist phase.
     Push,
+    /// A search for what the refresh left out.
+    CatchUp,
     /// The post-read answer to our own write.
     OwnWrite,
     /// A second look at a group.
     Recheck,
 }
 
+impl Source {
+    /// Content sync tells of an entry's states in their order, so the last one counts, even where its CSN is older: the
+    /// directory was set back, or its clock was. All else is an answer of its own, which may be late.
+    fn is_in_order(self) -> bool {
+        matches!(self, Self::Refresh | Self::Push)
+    }
+}
+
 /// One entry.
 pub(crate) struct Slot {
     pub(crate) csn: Box<str>,
     pub(crate) kept: Kept,
-    /// Written by us since the last refresh began: that refresh may bring an older state of it.
-    own: bool,
-    /// Seen in the refresh that runs.
+    /// Not from content sync, which has yet to come to this state and may tell of older ones before.
+    ahead: bool,
+    /// Seen since the last refresh began, there or in an answer of the directory.
     seen: bool,
 }
 
@@ -150,19 +160,16 @@ impl Tables {
     /// Takes an entry in, unless a newer state of it is known.
     pub(crate) fn put(&mut self, decoded: Decoded, source: Source) {
         let Decoded { id, csn, item } = decoded;
-        let late = matches!(source, Source::OwnWrite | Source::Recheck);
-        if self.deleted.contains(&id) || (late && !self.slots.contains_key(&id) && self.gone.contains(&id)) {
+        let in_order = source.is_in_order();
+        if self.deleted.contains(&id) || (!in_order && !self.slots.contains_key(&id) && self.gone.contains(&id)) {
             return;
         }
-        if let Some(slot) = self.slots.get_mut(&id) {
-            let stale = match source {
-                Source::Refresh => slot.own && csn < slot.csn,
-                Source::Push | Source::OwnWrite | Source::Recheck => csn < slot.csn,
-            };
-            if stale {
-                slot.seen = true;
-                return;
-            }
+        if let Some(slot) = self.slots.get_mut(&id)
+            && csn < slot.csn
+            && (slot.ahead || !in_order)
+        {
+            slot.seen = true;
+            return;
         }
         let before = self.take(id);
         let kept = match item {
@@ -180,9 +187,9 @@ impl Tables {
             (Some(Kept::Datacenter(old)), _) => self.depart_datacenter(&old.name),
             _ => {}
         }
-        let own = source == Source::OwnWrite || before.as_ref().is_some_and(|slot| slot.own);
+        let ahead = !in_order && before.as_ref().is_none_or(|slot| slot.ahead || slot.csn != csn);
         self.index(id, &kept);
-        self.slots.insert(id, Slot { csn, kept, own, seen: true });
+        self.slots.insert(id, Slot { csn, kept, ahead, seen: true });
     }
 
     /// Forgets an entry that the directory no longer has.
@@ -213,11 +220,11 @@ impl Tables {
         }
     }
 
-    /// A refresh begins: nothing is seen yet, and own writes from before it are as old as everything else.
+    /// A refresh begins: nothing is seen yet, and what we wrote before it is as old as everything else.
     pub(crate) fn begin_refresh(&mut self) {
         for slot in self.slots.values_mut() {
             slot.seen = false;
-            slot.own = false;
+            slot.ahead = false;
         }
         self.deleted.clear();
     }
@@ -229,10 +236,9 @@ impl Tables {
         }
     }
 
-    /// The refresh is complete and named everything that exists: the rest is gone, but for what we wrote meanwhile.
+    /// The refresh is complete and named everything that exists: the rest is gone.
     pub(crate) fn drop_unseen(&mut self) {
-        let gone: Vec<EntryId> =
-            self.slots.iter().filter(|(_, slot)| !slot.seen && !slot.own).map(|(id, _)| *id).collect();
+        let gone: Vec<EntryId> = self.slots.iter().filter(|(_, slot)| !slot.seen).map(|(id, _)| *id).collect();
         for id in gone {
             self.forget_entry(id, true);
         }
@@ -276,7 +282,7 @@ impl Tables {
             group.members.retain(|member| match departed.get_mut(&(id, member.clone())) {
                 None => true,
                 Some(departure) => {
-                    if matches!(source, Source::Push | Source::Refresh) && !departure.named_again {
+                    if !matches!(source, Source::OwnWrite | Source::Recheck) && !departure.named_again {
                         departure.named_again = true;
                         departure.at = Instant::now();
                         again = true;

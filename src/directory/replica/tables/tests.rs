@@ -84,6 +84,19 @@ fn an_older_state_never_replaces_a_newer_one() {
 }
 
 #[test]
+fn content_sync_counts_even_where_the_directorys_clock_was_set_back() {
+    let mut tables = filled();
+    tables.put(user(1, "future-alice", "9"), Source::OwnWrite);
+    tables.put(user(1, "older-alice", "8"), Source::Push);
+    assert!(tables.users.only(&name("future-alice")).is_some(), "content sync is not there yet");
+    tables.put(user(1, "future-alice", "9"), Source::Push);
+    tables.put(user(1, "alice", "2"), Source::Push);
+    assert!(tables.users.only(&name("alice")).is_some());
+    tables.put(user(1, "late-alice", "1"), Source::OwnWrite);
+    assert!(tables.users.only(&name("alice")).is_some());
+}
+
+#[test]
 fn a_full_refresh_may_go_back_but_not_behind_what_we_wrote_meanwhile() {
     let mut tables = filled();
     tables.put(user(1, "alice", "5"), Source::Push);
