@@ -65,5 +65,5 @@ static_helper() {
     host=$(rustc -vV | sed -n 's/^host: //p')
     RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --release --locked --no-default-features \
         --bin usher-authorized-keys --target "$host" >&2
-    echo "$PWD/target/$host/release/usher-authorized-keys"
+    echo "$(realpath "${CARGO_TARGET_DIR:-target}")/$host/release/usher-authorized-keys"
 }
