@@ -71,6 +71,6 @@ pub(crate) struct DatacenterChange {
     pub(crate) owner: Option<UserName>,
     pub(crate) access: Option<Access>,
     pub(crate) desc: Option<String>,
-    /// The groups are set too, so that what is left of the creation is over.
+    /// The groups are said too, so that what is left of the creation is over.
     pub(crate) sets_groups: bool,
 }

@@ -189,6 +189,7 @@ pub(crate) fn update(body: &Map<String, Value>, target: &Updating<'_>, lookup: &
         };
         change.join = names(&groups, current);
         change.leave = names(current, &groups);
+        change.sets_groups = true;
     }
     Ok(Update { change, password })
 }

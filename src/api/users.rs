@@ -108,7 +108,8 @@ fn plan_create(call: &Call) -> Result<(Creation, Option<Arc<User>>), ApiError> {
     // Reserved names are refused in validation, whatever their case variants are.
     let name = UserName::parse(path).ok().filter(|_| !is_reserved(path));
     let begun = name.as_ref().and_then(|name| view.user(name));
-    let begun = begun.filter(|user| user.unfinished.as_deref().is_some_and(|mark| *mark == call.mark()));
+    let is_begun = |user: &User| user.unfinished.as_deref().is_some_and(|mark| *mark == call.mark());
+    let begun = begun.filter(|user| is_begun(user) && rights.manages_user(user));
     let target = match &name {
         _ if begun.is_some() => Target::Missing,
         Some(name) if call.caller.is(name) => Target::Own,

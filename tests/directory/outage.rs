@@ -189,6 +189,30 @@ fn a_creation_that_is_cut_short_before_its_groups_is_completed_by_the_same_reque
 }
 
 #[test]
+fn a_creation_that_was_cut_short_is_over_once_somebody_changes_what_it_made() {
+    const GROUPS: usize = 40;
+    let usherd = Usherd::start();
+    let names: Vec<String> = (10..10 + GROUPS).map(|n| format!("g{n}")).collect();
+    for name in &names {
+        usherd.api().post(&format!("/accounts/group/{name}/"), &json!({"dc_bound": false})).result(201);
+    }
+    let user = json!({"first_name": "F", "last_name": "L", "password": "pw", "dc_bound": false, "groups": names});
+    let dc = json!({"groups": names});
+    let user_change = json!({"is_active": false});
+    let dc_change = json!({"desc": "mine now"});
+    for (path, body, change) in [("/accounts/user/", user, user_change), ("/dc/", dc, dc_change)] {
+        let name = cut_short(&usherd, path, &body, GROUPS);
+        let mut body = body;
+        body["email"] = json!(format!("{name}@email.example.com"));
+        body["site"] = json!(format!("{name}.s.example.com"));
+        let url = format!("{path}{name}/");
+        let before = usherd.api().put(&url, &change).result(200);
+        assert_eq!(usherd.api().post(&url, &body).status, 406);
+        assert_eq!(usherd.api().get(&url).result(200)["groups"], before["groups"]);
+    }
+}
+
+#[test]
 fn a_directory_set_back_to_an_older_state_is_taken_over_without_a_gap_in_service() {
     let mut usherd = Usherd::start();
     create(&usherd, "old", &json!({}));

@@ -81,7 +81,8 @@ impl Directory {
         if let Some(desc) = change.desc.as_deref() {
             changes.push(Change::set("description", (!desc.is_empty()).then_some(desc)));
         }
-        if dc.unfinished.is_some() && change.sets_groups {
+        // as for users
+        if dc.unfinished.is_some() && (change.sets_groups || !changes.is_empty()) {
             changes.push(Change::set(schema::UNFINISHED, None));
         }
         if !changes.is_empty() {

@@ -206,10 +206,6 @@ impl Inner {
 
     fn field_changes(&self, now: &User, facts: UserFacts, change: &UserChange) -> Vec<Change> {
         let mut changes = Vec::new();
-        // who says which groups it shall be ends what its creation still had to do
-        if now.unfinished.is_some() && !(change.join.is_empty() && change.leave.is_empty()) {
-            changes.push(Change::set(schema::UNFINISHED, None));
-        }
         if change.first_name.is_some() || change.last_name.is_some() {
             let first = change.first_name.as_deref().unwrap_or(&now.first_name);
             let last = change.last_name.as_deref().unwrap_or(&now.last_name);
@@ -268,6 +264,10 @@ impl Inner {
         }
         if change.new_callback_key {
             changes.push(Change::Replace(schema::CALLBACK_KEY, vec![self.new_callback_key()]));
+        }
+        // the request that made the entry and was cut short is not to be completed over this
+        if now.unfinished.is_some() && (change.sets_groups || !changes.is_empty()) {
+            changes.push(Change::set(schema::UNFINISHED, None));
         }
         changes
     }
