@@ -64,7 +64,8 @@ use crate::sshkey::Policy;
 /// Most writes at a time; further ones are told to come back, so that a directory that is away can't fill the memory.
 const WRITES: u32 = 1024;
 
-/// What of a request body is in memory on nobody's account, and the unit in which the rest is counted, in bytes.
+/// What of a request body and its parameters is in memory on nobody's account, and the unit in which the rest is counted,
+/// in bytes.
 const BODY_UNIT: usize = 64 << 10;
 /// Units of all bodies together: 128 MiB.
 const BODY_UNITS: usize = 2048;

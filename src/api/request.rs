@@ -197,10 +197,11 @@ where
     if head.method == Method::OPTIONS {
         return Ok(form.page(StatusCode::OK, JSON, endpoint.options.bytes().to_vec()));
     }
+    // A POST is a login: of the others none takes one.
+    let Handler::Open(run) = endpoint.handler(&head.method)? else { return Err(ApiError::internal()) };
     if head.method == Method::POST {
         app.throttle.logins.take(peer.into(), Instant::now())?;
     }
-    let Handler::Open(run) = endpoint.handler(&head.method)? else { return Err(ApiError::internal()) };
     let (params, room) = params(app, head, body).await?;
     let call = OpenCall { app: Arc::clone(app), now, params, peer };
     let form = *form;
@@ -250,12 +251,39 @@ where
     }
     let late = |_| ApiError::too_slow();
     let read = read(body, app.config.http.max_body, &app.bodies);
-    let (bytes, room) = tokio::time::timeout(BODY_TIME, read).await.map_err(late)??;
+    let (bytes, mut room) = tokio::time::timeout(BODY_TIME, read).await.map_err(late)??;
     if !bytes.is_empty() {
         negotiate::check_body_type(&head.headers)?;
     }
+    claim(&mut room, parsed_size(&bytes), &app.bodies)?;
     let params = Params::from_body(&bytes).map_err(|what| ApiError::malformed(&what))?;
     Ok((params, room))
+}
+
+/// What a body takes when it is parsed, in bytes, by and large: a short value many times its text. There is one behind
+/// each of these signs at most.
+fn parsed_size(body: &[u8]) -> usize {
+    let values = body.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
+    body.len() + values * size_of::<(String, serde_json::Value)>()
+}
+
+/// Makes `room` what `size` bytes need.
+///
+/// # Errors
+/// 503 where there is not so much.
+fn claim(room: &mut Room, size: usize, bodies: &Arc<Semaphore>) -> Result<(), ApiError> {
+    let units = size.saturating_sub(1) / BODY_UNIT;
+    let missing = units.saturating_sub(room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+    if missing == 0 {
+        return Ok(());
+    }
+    let more = Arc::clone(bodies).try_acquire_many_owned(u32::try_from(missing).unwrap_or(u32::MAX));
+    let more = more.map_err(|_| ApiError::unavailable("Too many large requests at a time. Please try again."))?;
+    match room {
+        Some(room) => room.merge(more),
+        None => *room = Some(more),
+    }
+    Ok(())
 }
 
 async fn read<B>(body: &mut B, limit: usize, bodies: &Arc<Semaphore>) -> Result<(Bytes, Room), ApiError>
@@ -276,17 +304,7 @@ where
         if have + data.len() > limit {
             return Err(ApiError::too_large());
         }
-        let units = (have + data.len()).saturating_sub(1) / BODY_UNIT;
-        let missing = units.saturating_sub(room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
-        if missing > 0 {
-            let more = Arc::clone(bodies).try_acquire_many_owned(u32::try_from(missing).unwrap_or(u32::MAX));
-            let more =
-                more.map_err(|_| ApiError::unavailable("Too many large requests at a time. Please try again."))?;
-            match &mut room {
-                Some(room) => room.merge(more),
-                None => room = Some(more),
-            }
-        }
+        claim(&mut room, have + data.len(), bodies)?;
         // Most bodies come in one piece and are not copied.
         match &mut whole {
             Some(whole) => whole.extend_from_slice(&data),
@@ -430,5 +448,15 @@ mod tests {
         drop(room);
         assert!(read(&mut body(3 * BODY_UNIT), 1 << 20, &bodies).await.is_ok());
         assert_eq!(bodies.available_permits(), 3);
+    }
+
+    #[test]
+    fn many_short_values_are_large_and_one_long_text_is_not() {
+        let text = format!(r#"{{"a":"{}"}}"#, "x".repeat(60_000));
+        assert!((60_000..61_000).contains(&parsed_size(text.as_bytes())));
+        for short in ["1,", "[],", "{},", r#"{"":0},"#] {
+            let many = short.repeat(60_000 / short.len());
+            assert!(parsed_size(many.as_bytes()) > 20 * 60_000, "{short}");
+        }
     }
 }

@@ -22,8 +22,17 @@ fn connect(usherd: &Usherd) -> TcpStream {
 
 /// Resident memory of the daemon, in KiB.
 pub(crate) fn memory(usherd: &Usherd) -> u64 {
+    status(usherd, "VmRSS:")
+}
+
+/// The most that it ever was.
+fn peak(usherd: &Usherd) -> u64 {
+    status(usherd, "VmHWM:")
+}
+
+fn status(usherd: &Usherd, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", usherd.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -64,6 +73,24 @@ fn a_chunked_body_without_end_is_cut_off() {
     let grown = memory(&usherd).saturating_sub(before);
     assert!(grown < 64 << 10, "{grown} KiB");
     assert_eq!(usherd.api().get("/accounts/user/").status, 200);
+}
+
+#[test]
+fn bodies_that_grow_when_they_are_read_share_what_there_is_for_all() {
+    let usherd = Usherd::start();
+    let before = peak(&usherd);
+    let body = format!("{{\"username\":\"a\",\"password\":\"b\",\"x\":[{}1]}}", "1,".repeat(520_000));
+    let json = [("Content-Type", "application/json")];
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let logins: Vec<_> = (0..24)
+            .map(|_| scope.spawn(|| usherd.anonymous().send("POST", "/accounts/login/", &json, body.as_bytes()).status))
+            .collect();
+        logins.into_iter().map(|login| login.join().unwrap()).collect()
+    });
+    assert!(statuses.iter().all(|status| matches!(status, 400 | 503)) && statuses.contains(&503), "{statuses:?}");
+    let grown = peak(&usherd) - before;
+    assert!(grown < 400 << 10, "{grown} KiB");
+    assert_eq!(usherd.anonymous().send("POST", "/accounts/login/", &json, body.as_bytes()).status, 400);
 }
 
 #[test]

@@ -299,6 +299,7 @@ fn logins_and_wrong_credentials_are_throttled_by_address_each_for_itself() {
         assert_eq!(answer.detail(403), "Invalid API key");
         usherd.anonymous().get("/accounts/user/").detail(403);
         usherd.anonymous().get("/ping/");
+        assert_eq!(usherd.anonymous().send("POST", "/ping/", &[], b"").status, 405);
     }
     assert_eq!(wrong.get("/accounts/user/").status, 429);
     assert_eq!(usherd.anonymous().with_header("Authorization", "Token x").get("/accounts/user/").status, 429);
