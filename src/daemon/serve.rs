@@ -108,16 +108,17 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
     end.wait().await;
     info!("ending");
     notify::notify("STOPPING=1");
+    // While they are our own: once nobody answers there, a successor takes the places.
+    for path in [Some(&config.lookup.socket), config.http.socket.as_ref()].into_iter().flatten() {
+        if let Err(error) = std::fs::remove_file(path) {
+            warn!(%error, socket = %path.display(), "a socket could not be removed");
+        }
+    }
     stop.send_replace(true);
     let _ = tokio::join!(http, keys);
     // Nothing else is left to run meanwhile.
     if !app.audit.flush(FLUSH) {
         warn!("the last lines of the audit log could not be written in time");
-    }
-    for path in [Some(&config.lookup.socket), config.http.socket.as_ref()].into_iter().flatten() {
-        if let Err(error) = std::fs::remove_file(path) {
-            warn!(%error, socket = %path.display(), "a socket could not be removed");
-        }
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! `usherd serve` beside a directory that is absent, or not ours; the word to systemd; the small subcommands.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 
 use super::support::{Usherd, eventually_true};
@@ -97,6 +99,29 @@ fn a_lookup_socket_of_a_daemon_that_hangs_is_not_waited_for() {
     let serve = usherd(&dev, "serve", &["http.listen=127.0.0.1:0", &socket]).output().unwrap();
     assert!(!serve.status.success());
     assert!(stderr(&serve).contains("another daemon is there, and hangs"), "{}", stderr(&serve));
+}
+
+#[test]
+fn a_daemon_that_ends_leaves_its_successor_the_socket() {
+    let dev = Usherd::start();
+    let mut old = dev.second("shared");
+    // A request whose body is not there yet keeps it from ending.
+    let mut held = TcpStream::connect(old.anonymous().address()).unwrap();
+    let head = format!(
+        "PUT /api/accounts/user/admin/ HTTP/1.1\r\nHost: x\r\nES-API-KEY: {}\r\nContent-Type: application/json\r\n\
+         Expect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+        old.admin.api_key
+    );
+    held.write_all(head.as_bytes()).unwrap();
+    held.read_exact(&mut [0; 25]).unwrap();
+    old.signal(Signal::SIGTERM);
+    let path = old.admin.keys_socket.clone();
+    eventually_true(SOON, "the old one answers no more", || UnixStream::connect(&path).is_err());
+    let new = dev.second("shared");
+    assert!(old.exited().is_none());
+    held.write_all(b"{}").unwrap();
+    assert!(old.stop().success());
+    assert!(UnixStream::connect(&new.admin.keys_socket).is_ok());
 }
 
 #[test]
