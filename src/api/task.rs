@@ -5,9 +5,9 @@ use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::envelope::parse_task_id;
+use super::envelope::{TaskRef, parse_task_id};
 use super::{ApiError, Call, OpenCall, Reply, routes::Pending, subject};
-use crate::accounts::access;
+use crate::accounts::{User, access};
 use crate::audit::Record;
 use crate::directory::View;
 use crate::name::DcName;
@@ -76,12 +76,32 @@ impl<'a> From<&'a Record> for Line<'a> {
     }
 }
 
-/// Whether the caller may see a record: a SuperAdmin all of them, others what they did themselves. The number tells a
-/// user from one before of the same name.
-fn may_see(call: &Call, record: &Record) -> bool {
-    let user = &call.caller.user;
-    let own = || record.actor_number == user.number && record.actor == user.name.canonical();
-    !record.task_id.is_empty() && (call.caller.is_super_admin() || own())
+/// Which records the caller may see.
+struct Sight<'a> {
+    user: &'a User,
+    /// Numbers of the datacenters that the caller administers.
+    administers: Vec<u64>,
+}
+
+impl<'a> Sight<'a> {
+    fn of(call: &'a Call, view: &View<'_>) -> Self {
+        let user = &*call.caller.user;
+        let groups = subject::groups_of(view, user);
+        let dcs = view.datacenters().filter(|dc| access::administers(user, &groups, dc));
+        Self { user, administers: dcs.map(|dc| dc.number).collect() }
+    }
+
+    /// A SuperAdmin sees all of them, others what they did themselves, what was done to them, and what was done in
+    /// their datacenters. Another's refused request is nobody's business: it holds what they typed. Numbers tell a user
+    /// from one before of the same name; 0 is that of all who have none yet.
+    fn sees(&self, record: &Record) -> bool {
+        let user = self.user;
+        let own = record.actor_number == user.number && record.actor == user.name.canonical();
+        let concerns =
+            |task: TaskRef| (task.owner == user.number && user.number != 0) || self.administers.contains(&task.dc);
+        let done = || record.status == "SUCCESS" && parse_task_id(&record.task_id).is_some_and(concerns);
+        !record.task_id.is_empty() && (user.super_admin || own || done())
+    }
 }
 
 /// Makes the datacenter that the parameter `dc` names the current one, and gives its name.
@@ -107,7 +127,10 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
 
 /// `GET /task/log/`.
 pub(super) fn log(call: &Call) -> Result<Reply, ApiError> {
-    let dc = enter_named(call, &call.app.directory.read())?.map(|dc| dc.canonical());
+    let view = call.app.directory.read();
+    let dc = enter_named(call, &view)?.map(|dc| dc.canonical());
+    let sight = Sight::of(call, &view);
+    drop(view);
     let limit = match call.params.get("limit").and_then(Value::as_str) {
         None | Some("") => LOG_DEFAULT,
         Some(text) => match text.parse::<usize>() {
@@ -116,7 +139,7 @@ pub(super) fn log(call: &Call) -> Result<Reply, ApiError> {
         },
     };
     let in_dc = |record: &Record| dc.as_ref().is_none_or(|dc| record.dc == *dc);
-    let records = call.app.audit.newest(limit, |record| in_dc(record) && may_see(call, record));
+    let records = call.app.audit.newest(limit, |record| in_dc(record) && sight.sees(record));
     let lines: Vec<Line<'_>> = records.iter().map(|record| Line::from(&**record)).collect();
     Ok(Reply::plain(&json!({ "results": lines })))
 }
@@ -151,7 +174,8 @@ fn task_id(call: &Call, whose: Whose) -> Result<&str, ApiError> {
 /// `GET /task/(id)/`.
 pub(super) fn details(call: &Call) -> Result<Reply, ApiError> {
     let id = task_id(call, Whose::Own)?;
-    let found = call.app.audit.newest(1, |record| record.task_id == id && may_see(call, record));
+    let sight = Sight::of(call, &call.app.directory.read());
+    let found = call.app.audit.newest(1, |record| record.task_id == id && sight.sees(record));
     match found.first() {
         Some(record) => Ok(Reply::plain(&Line::from(&**record))),
         None => Err(missing()),

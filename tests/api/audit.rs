@@ -105,12 +105,14 @@ fn the_task_log_shows_writes_newest_first_to_those_who_may_see_them() {
 
     let own = owner.get("/task/log/").json();
     let own = own["results"].as_array().unwrap();
-    assert_eq!((own.len(), &own[0]["task"], &own[0]["object_alias"]), (1, &json!(id), &json!("Uno Last")));
+    assert_eq!((own.len(), &own[0]["task"], &own[0]["object_alias"]), (2, &json!(id), &json!("Uno Last")));
+    assert_eq!((&own[1]["msg"], &own[1]["username"]), (&json!("Create user"), &json!("admin")));
     assert_eq!(world.root.get(&format!("/task/{id}/")).json(), own[0]);
     assert_eq!(owner.get(&format!("/task/{id}")).json(), own[0]);
     let others = world.login("u2");
     assert_eq!(others.get(&format!("/task/{id}/")).detail(403), "Permission denied");
-    assert_eq!(others.get("/task/log/").json(), json!({"results": []}));
+    let theirs = others.get("/task/log/").json();
+    assert_eq!((theirs["results"].as_array().unwrap().len(), &theirs["results"][0]["object_name"]), (1, &json!("u2")));
 }
 
 #[test]
@@ -129,7 +131,7 @@ fn the_task_log_tells_nothing_about_what_its_reader_was_not_let_at() {
         }
         assert!(matches!(api.post("/accounts/user/u4/", &json!({})).status, 403 | 406));
         let log = api.get("/task/log/").json();
-        let lines = log["results"].as_array().unwrap();
+        let lines: Vec<_> = log["results"].as_array().unwrap().iter().filter(|l| l["username"] == caller).collect();
         assert_eq!(lines.len(), paths.len() + 1);
         for line in lines {
             assert_eq!(line["object_alias"], line["object_name"]);
@@ -168,7 +170,31 @@ fn a_user_does_not_see_what_one_before_of_the_same_name_did() {
     world.login("u1").put("/accounts/user/u1/", &json!({"first_name": "Uno"})).result(200);
     world.root.delete("/accounts/user/u1/").result(200);
     world.create("u1", &json!({"dc": "dc3"}));
-    assert_eq!(world.login("u1").get("/task/log/").json(), json!({"results": []}));
+    let log = world.login("u1").get("/task/log/").json();
+    assert_eq!((log["results"].as_array().unwrap().len(), &log["results"][0]["msg"]), (1, &json!("Create user")));
+}
+
+#[test]
+fn a_logged_write_is_shown_to_whom_it_concerns_and_to_the_datacenters_admins() {
+    let world = World::new();
+    let write = |user: &str| {
+        let answer = world.root.put(&format!("/accounts/user/{user}/"), &json!({"first_name": "Uno"}));
+        answer.json()["task_id"].as_str().unwrap().to_owned()
+    };
+    let (u1, u4) = (write("u1"), write("u4"));
+    let sees = |caller: &str, id: &str| {
+        let api = world.login(caller);
+        let (one, log) = (api.get(&format!("/task/{id}/")), api.get("/task/log/").json());
+        let logged = log["results"].as_array().unwrap().iter().any(|line| line["task"] == *id);
+        assert_eq!(logged, one.status == 200, "{caller}");
+        one.status
+    };
+    assert_eq!([sees("u1", &u1), sees("ua", &u1), sees("u2", &u1), sees("u4", &u1)], [200, 200, 403, 403]);
+    assert_eq!([sees("u4", &u4), sees("ua", &u4)], [200, 403]);
+    // What another tried in vain is that one's and the SuperAdmins' to see.
+    let failed = world.login("u1").put("/accounts/user/u1/", &json!({"is_super_admin": true})).json();
+    let failed = failed["task_id"].as_str().unwrap();
+    assert_eq!([sees("u1", failed), sees("ua", failed)], [200, 403]);
 }
 
 #[test]
