@@ -64,7 +64,7 @@ pub(crate) struct Update {
     pub(crate) members: Vec<UserName>,
 }
 
-/// Checks a PUT. `current` are the members that exist.
+/// Checks a PUT. `current` are the members, also those that do not exist.
 ///
 /// # Errors
 /// All fields that are wrong.

@@ -117,8 +117,8 @@ type GroupUpdate = (Arc<Group>, crate::accounts::GroupChange, Vec<Arc<User>>);
 fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
     let view = call.app.directory.read();
     let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?;
-    let current = view.members_of(group);
-    let current: Vec<&UserName> = current.iter().map(|user| &user.name).collect();
+    // Those too that nobody goes by now: who is not named is no member, whoever takes the name later.
+    let current: Vec<&UserName> = group.members.iter().collect();
     let lookup =
         Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, Some(group)) };
     let update = group_rules::update(call.params.object()?, group, &current, &lookup);

@@ -59,9 +59,11 @@ pub(super) fn user<'v>(
     Ok(user)
 }
 
-/// Whether a user of this name can't be created: it is another user's name or e-mail address, or hidden.
+/// Whether a user of this name can't be created: another entry goes by it, it is a user's e-mail address, or hidden.
 pub(super) fn is_taken(view: &View<'_>, name: &UserName) -> bool {
-    name.as_str().eq_ignore_ascii_case(SYSTEM_USER) || !view.identity_owners(name.as_str()).is_empty()
+    name.as_str().eq_ignore_ascii_case(SYSTEM_USER)
+        || view.is_claimed(name)
+        || !view.identity_owners(name.as_str()).is_empty()
 }
 
 /// Whether somebody else than `own` has this text as e-mail address or as name.

@@ -248,6 +248,59 @@ fn a_user_created_again_under_the_old_name_is_in_no_group_whoever_did_it() {
     assert!(usherd.ldap().search("dc=example,dc=org", "sub", &member, &["cn"]).is_empty());
 }
 
+fn add_member(usherd: &Usherd, group: &str, name: &str) {
+    usherd.ldap().modify(&format!(
+        "dn: cn={group},ou=groups,dc=example,dc=org\nchangetype: modify\nadd: member\nmember: {}\n",
+        user_dn(name)
+    ));
+}
+
+fn stored_members(usherd: &Usherd, group: &str) -> Vec<String> {
+    let dn = format!("cn={group},ou=groups,dc=example,dc=org");
+    usherd.ldap().search(&dn, "base", "(objectClass=*)", &["member"])[0].all("member")
+}
+
+#[test]
+fn a_membership_given_while_there_is_no_such_user_is_not_that_of_the_next_one() {
+    let usherd = Usherd::start();
+    let api = usherd.api();
+    api.post("/accounts/group/g1/", &json!({"dc_bound": false, "permissions": ["admin"]})).result(201);
+    create(&usherd, "bob", &json!({"groups": ["g1"]}));
+    usherd.ldap().delete(&user_dn("bob"));
+    eventually_true(SOON, "bob is gone, and refint was there", || {
+        api.get("/accounts/user/bob/").status == 404 && stored_members(&usherd, "g1").is_empty()
+    });
+    // not believed at once, but later if the directory still says so
+    add_member(&usherd, "g1", "bob");
+    create(&usherd, "bob", &json!({}));
+    assert_eq!(stored_members(&usherd, "g1"), [""; 0]);
+    assert_eq!(groups(&usherd, "bob"), json!([]));
+}
+
+#[test]
+fn a_put_of_a_groups_users_leaves_nobody_who_is_not_named() {
+    let usherd = Usherd::start();
+    let api = usherd.api();
+    api.post("/accounts/group/g1/", &json!({"dc_bound": false, "users": ["admin"]})).result(201);
+    add_member(&usherd, "g1", "ghost");
+    eventually_true(SOON, "a group that nobody is in", || {
+        api.put("/accounts/group/g1/", &json!({"users": []})).result(200);
+        stored_members(&usherd, "g1").is_empty()
+    });
+}
+
+#[test]
+fn a_name_that_an_entry_claims_is_taken() {
+    let usherd = Usherd::start();
+    let claim = "dn: cn=Other+uid=zed,ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\ncn: Other\nsn: O\n";
+    usherd.ldap().add(claim);
+    eventually_true(SOON, "the claim is known", || usherd.stderr().contains("nobody may use the name"));
+    let body =
+        json!({"first_name": "Z", "last_name": "Z", "email": "z@example.com", "password": "z", "dc_bound": false});
+    assert_eq!(usherd.api().post("/accounts/user/zed/", &body).detail(406), "User already exists");
+    assert!(usherd.ldap().search(&user_dn("zed"), "base", "(objectClass=*)", &["uid"]).is_empty());
+}
+
 #[test]
 fn groups_changed_by_ldap_tools_count_at_once() {
     let usherd = Usherd::start();

@@ -244,6 +244,11 @@ impl Tables {
         }
     }
 
+    /// The groups that the user of this name went away from, as long as they may still name him.
+    pub(super) fn departed_from(&self, user: &UserName) -> impl Iterator<Item = EntryId> {
+        self.departed.keys().filter(move |(_, member)| member == user).map(|(group, _)| *group)
+    }
+
     /// The groups that lost a member since the last call.
     pub(super) fn take_suspects(&mut self) -> Vec<Suspect> {
         std::mem::take(&mut self.suspects)

@@ -21,6 +21,11 @@ impl View<'_> {
         self.user_by_id(self.0.users.only(name)?)
     }
 
+    /// Whether any entry goes by this name, a user or not.
+    pub(crate) fn is_claimed(&self, name: &UserName) -> bool {
+        !self.0.users.get(name).is_empty()
+    }
+
     pub(crate) fn user_by_id(&self, id: EntryId) -> Option<&Arc<User>> {
         match &self.0.slots.get(&id)?.kept {
             Kept::User(user, _) => Some(user),
@@ -118,6 +123,14 @@ impl View<'_> {
             .collect();
         groups.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
         groups
+    }
+
+    /// The groups whose `member` may name the user in the directory, among them those in which that does not count
+    /// because it was said of an entry that is gone.
+    pub(crate) fn naming_groups(&self, user: &UserName) -> Vec<GroupName> {
+        let mut groups: Vec<_> = self.0.memberships.get(user).into_iter().flatten().copied().collect();
+        groups.extend(self.0.departed_from(user));
+        groups.into_iter().filter_map(|id| self.group_by_id(id)).map(|group| group.name.clone()).collect()
     }
 
     /// The members that exist, by name; `_system` is none.

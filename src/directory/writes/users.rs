@@ -28,11 +28,7 @@ impl Directory {
         // Memberships that wait for an entry of this name were given to another entry.
         let stray: Vec<GroupName> = {
             let view = self.read();
-            if !view.identity_owners(new.name.as_str()).iter().any(|u| u.name == new.name) {
-                view.groups_of(&new.name).iter().map(|g| g.name.clone()).collect()
-            } else {
-                Vec::new()
-            }
+            if view.is_claimed(&new.name) { Vec::new() } else { view.naming_groups(&new.name) }
         };
         if !stray.is_empty() {
             inner.is_absent(&dn).await?;
