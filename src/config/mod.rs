@@ -286,14 +286,15 @@ impl Config {
 }
 
 impl Secrets {
-    /// Reads the key file: 64 hex digits, readable by nobody but its owner.
+    /// Reads the key file: 64 hex digits, readable by nobody but the daemon.
     ///
     /// # Errors
     /// A text that names the file and the rule.
     pub(crate) fn read_key(&self) -> Result<[u8; 32], String> {
         let name = || format!("secrets.key-file {}", self.key_file.display());
-        let mode = std::fs::metadata(&self.key_file).map_err(|e| format!("{}: {e}", name()))?.mode();
-        if mode & 0o077 != 0 {
+        let metadata = std::fs::metadata(&self.key_file).map_err(|e| format!("{}: {e}", name()))?;
+        let (mode, owner) = (metadata.mode(), metadata.uid());
+        if others_may_read(mode, owner, nix::unistd::Uid::effective().as_raw()) {
             return Err(format!("{}: mode {:03o} lets others read it; it must be 600 or 400", name(), mode & 0o777));
         }
         let text = std::fs::read_to_string(&self.key_file).map_err(|e| format!("{}: {e}", name()))?;
@@ -307,5 +308,34 @@ impl Secrets {
             *byte = u8::from_str_radix(pair, 16).map_err(|e| format!("{}: {e}", name()))?;
         }
         Ok(key)
+    }
+}
+
+/// Whether a secret file of this mode and owner can be read by others than the daemon, whose user is `own`. What systemd's
+/// LoadCredential hands over is root's file with an access control list for the daemon's user: that shows as the group's.
+fn others_may_read(mode: u32, owner: u32, own: u32) -> bool {
+    let granted = if owner == 0 && own != 0 { 0o040 } else { 0 };
+    mode & 0o077 & !granted != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_its_owners_alone_or_systemds_to_give() {
+        for (mode, owner, own, others) in [
+            (0o600, 1000, 1000, false),
+            (0o400, 0, 0, false),
+            (0o440, 1000, 1000, true),
+            (0o604, 1000, 1000, true),
+            (0o440, 0, 0, true),
+            (0o440, 0, 1000, false),
+            (0o460, 0, 1000, true),
+            (0o444, 0, 1000, true),
+            (0o440, 1001, 1000, true),
+        ] {
+            assert_eq!(others_may_read(mode, owner, own), others, "{mode:o} {owner} {own}");
+        }
     }
 }
