@@ -1,13 +1,21 @@
 //! The command line: words into a [`Call`]. Pure: no file is read, nothing is sent.
 //!
 //! `[-d] ACTION [/RESOURCE] [-KEY [VALUE]]… [--FORMAT]`. A value that starts with `-` and a letter or digit is the next
-//! key; that is the grammar of `es`, on which scripts rely.
+//! key, and a format may stand anywhere; that is the grammar of `es`, on which scripts rely. Where `es` goes on with a
+//! word that has no place, with JSON that is none or without a file that it cannot read, this stops: what would be sent
+//! is not what was meant.
 
 use std::ffi::OsString;
 
 use serde_json::Value;
 
 use super::{Failure, exit};
+
+/// Begins a value that is in a file.
+const FILE: &str = "file::";
+
+/// The keys whose values are not shown.
+const SECRET: [&str; 2] = ["password", "api-key"];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -28,6 +36,8 @@ pub(super) struct Call {
     pub(super) params: Vec<(String, Param)>,
     pub(super) api_key: Option<Param>,
     pub(super) format: Format,
+    /// The command line as `-d` shows it: without secrets.
+    pub(super) words: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +53,7 @@ pub(super) enum Action {
 
 impl Action {
     fn parse(word: &str) -> Option<Self> {
-        Some(match word {
+        Some(match word.to_lowercase().as_str() {
             "get" => Self::Get,
             "create" | "post" => Self::Create,
             "set" | "put" => Self::Set,
@@ -93,8 +103,8 @@ impl Format {
     fn parse(word: &str) -> Result<Self, Failure> {
         match word {
             "--json" => Ok(Self::Json),
-            "--csv" => Ok(Self::Csv),
-            "--tabulate" => Ok(Self::Tabulate),
+            "--csv" | "--tabulate-csv" => Ok(Self::Csv),
+            "--tabulate" | "--tabulate-simple" => Ok(Self::Tabulate),
             _ => Err(Failure::new(exit::FORMAT, format!("{word} is none of --json, --csv, --tabulate"))),
         }
     }
@@ -109,36 +119,50 @@ pub(super) fn parse(words: Vec<OsString>) -> Result<Command, Failure> {
         .into_iter()
         .map(|word| word.into_string().map_err(|word| usage(format!("{} is not UTF-8", word.display()))))
         .collect::<Result<_, _>>()?;
-    let mut words = words.into_iter().peekable();
+    let mut words = words.into_iter();
     let mut debug = false;
-    let mut format = Format::Json;
-    let action = loop {
+    let mut format = None;
+    let action_word = loop {
         let word = words.next().ok_or_else(|| usage("an action is missing; see --help"))?;
         match word.as_str() {
-            "-h" | "--help" => return Ok(Command::Help),
+            "-h" | "-?" | "--help" => return Ok(Command::Help),
             "--version" => return Ok(Command::Version),
             "-d" | "--debug" => debug = true,
-            _ if is_long(&word) => format = Format::parse(&word)?,
-            _ => break Action::parse(&word).ok_or_else(|| usage(format!("{word} is no action; see --help")))?,
+            _ if is_long(&word) => format = Some(word),
+            _ => break word,
         }
     };
+    let action = Action::parse(&action_word);
+    let action = action.ok_or_else(|| usage(format!("{action_word} is no action; see --help")))?;
+    let (long, words): (Vec<String>, Vec<String>) = words.partition(|word| is_long(word));
+    if long.iter().any(|word| word == "--help") {
+        return Ok(Command::Help);
+    }
+    let format = long.into_iter().next_back().or(format);
+    let mut words = words.into_iter().peekable();
+    let mut shown = vec![action_word];
     let resource = match (words.next_if(|word| word.starts_with('/')), action.default_resource()) {
-        (Some(resource), _) => resource,
+        (Some(resource), _) => {
+            shown.push(resource.clone());
+            resource
+        }
         (None, Some(resource)) => resource.to_owned(),
-        (None, None) if words.peek().is_some_and(|word| word == "--help" || word == "-h") => return Ok(Command::Help),
+        (None, None) if words.peek().is_some_and(|word| word == "-h") => return Ok(Command::Help),
         (None, None) => return Err(Failure::new(exit::NO_RESOURCE, "a resource is missing, such as /accounts/user")),
     };
-    let mut call = Call { debug, action, resource, params: Vec::new(), api_key: None, format };
+    let format = format.map_or(Ok(Format::Json), |word| Format::parse(&word))?;
+    let mut call = Call { debug, action, resource, params: Vec::new(), api_key: None, format, words: String::new() };
     while let Some(word) = words.next() {
-        if is_long(&word) {
-            call.format = Format::parse(&word)?;
-            continue;
-        }
         let Some(key) = word.strip_prefix('-').filter(|key| !key.is_empty()) else {
             return Err(usage(format!("{word} is neither -KEY nor the value of one")));
         };
-        let value = match words.next_if(|next| !is_key(next) && !is_long(next)) {
-            Some(text) => value(key, text)?,
+        shown.push(word.clone());
+        let value = match words.next_if(|next| !is_key(next)) {
+            Some(text) => {
+                let secret = SECRET.contains(&key) && !text.starts_with(FILE);
+                shown.push(if secret { "***".to_owned() } else { text.clone() });
+                value(key, text)?
+            }
             None => Param::Value(Value::Bool(true)),
         };
         if key == "api-key" {
@@ -148,6 +172,7 @@ pub(super) fn parse(words: Vec<OsString>) -> Result<Command, Failure> {
             call.params.push((key.to_owned(), value));
         }
     }
+    call.words = shown.join(" ");
     Ok(Command::Call(call))
 }
 
@@ -166,7 +191,7 @@ fn is_long(word: &str) -> bool {
 }
 
 fn value(key: &str, text: String) -> Result<Param, Failure> {
-    if let Some(path) = text.strip_prefix("file::") {
+    if let Some(path) = text.strip_prefix(FILE) {
         return Ok(Param::File(path.to_owned()));
     }
     if let Some(json) = text.strip_prefix("json::") {
@@ -200,7 +225,7 @@ what the file holds; anything else is a string. Parameters of get go into the qu
   -api-key KEY      the API key; file::PATH keeps it out of the process list
   -d, --debug       show the request and all headers too, without secrets
   --json            the whole answer (default)
-  --csv, --tabulate the result alone, as lines with ; or as a table
+  --csv, --tabulate the result alone, as lines with ; or as a table, spelt as Python spells it
 
 Environment:
   ES_API_URL          base URL ({})
@@ -258,6 +283,7 @@ mod tests {
         ] {
             for word in words {
                 assert_eq!(call(&[word, "/x"]).action.method(), method);
+                assert_eq!(call(&[&word.to_uppercase(), "/x"]).action.method(), method);
             }
         }
         assert_eq!(call(&["login"]).resource, "/accounts/login");
@@ -304,6 +330,18 @@ mod tests {
         assert_eq!(call(&["get", "/x"]).format, Format::Json);
         assert_eq!(call(&["get", "/x", "--csv"]).format, Format::Csv);
         assert_eq!(call(&["get", "/x", "--tabulate", "-a", "b"]).format, Format::Tabulate);
+        assert_eq!(call(&["--csv", "get", "/x"]).format, Format::Csv);
+        assert_eq!(call(&["--csv", "get", "--json", "/x"]).format, Format::Json);
+        assert_eq!(values(&["get", "/x", "-a", "--csv", "b"]), json!({"a": "b"}));
+        assert_eq!(call(&["get", "/x", "--tabulate-csv"]).format, Format::Csv);
+    }
+
+    #[test]
+    fn the_words_are_shown_without_secrets() {
+        let line = ["login", "-username", "admin", "-password", "x", "-api-key", "k", "--csv"];
+        assert_eq!(call(&line).words, "login -username admin -password *** -api-key ***");
+        let line = ["set", "/x", "-password", "file::/p", "-a", "json::[1]"];
+        assert_eq!(call(&line).words, "set /x -password file::/p -a json::[1]");
     }
 
     #[test]
@@ -315,6 +353,8 @@ mod tests {
             (&["get", "-full"], 12),
             (&["get", "user"], 12),
             (&["get", "/x", "--xml"], 13),
+            (&["--xml", "fly", "/x"], 11),
+            (&["get", "--xml"], 12),
             (&["get", "/x", "stray"], 11),
             (&["get", "/x", "-a", "b", "stray"], 11),
             (&["get", "/x", "-a", "json::{"], 11),
@@ -322,6 +362,7 @@ mod tests {
             assert_eq!(parsed(line).map(|_| ()), Err(status), "{line:?}");
         }
         assert_eq!(parsed(&["--help"]), Ok(Command::Help));
+        assert_eq!(parsed(&["-?"]), Ok(Command::Help));
         assert_eq!(parsed(&["get", "--help"]), Ok(Command::Help));
         assert_eq!(parsed(&["--version"]), Ok(Command::Version));
     }

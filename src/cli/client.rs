@@ -16,13 +16,24 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::{Failure, exit};
+use super::{Failure, exit, python};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
 
 /// What a path must not hold as it is; `%` stays, for who has encoded already.
-const IN_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'`').add(b'{').add(b'}');
+const IN_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The API's base URL.
@@ -121,19 +132,18 @@ impl Request {
     }
 }
 
+/// `text` as a part of a query, where a blank is a `+`.
 fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, IN_QUERY).to_string()
+    utf8_percent_encode(text, IN_QUERY).to_string().replace("%20", "+")
 }
 
-/// How a value looks in a query: booleans as Python spells them, null not at all, an array as its key repeated.
+/// How a value looks in a query: as Python spells it, null not at all; of an array each item, of an object each key.
 fn query_values(value: &Value) -> Vec<String> {
     match value {
         Value::Null => Vec::new(),
-        Value::Bool(true) => vec!["True".to_owned()],
-        Value::Bool(false) => vec!["False".to_owned()],
-        Value::String(text) => vec![text.clone()],
-        Value::Array(items) => items.iter().flat_map(query_values).collect(),
-        Value::Number(_) | Value::Object(_) => vec![value.to_string()],
+        Value::Array(items) => items.iter().filter(|item| !item.is_null()).map(python::text).collect(),
+        Value::Object(fields) => fields.keys().cloned().collect(),
+        other => vec![python::text(other)],
     }
 }
 
@@ -293,13 +303,15 @@ mod tests {
     fn the_path_ends_with_a_slash_and_is_encoded_once() {
         assert_eq!(target("GET", "/accounts/user", json!({})), "/accounts/user/");
         assert_eq!(target("GET", "/a%40b/ü x/", json!({})), "/a%40b/%C3%BC%20x/");
+        assert_eq!(target("GET", "/a^b|c\\d", json!({})), "/a%5Eb%7Cc%5Cd/");
         assert_eq!(target("GET", "/u?full=1", json!({"a": "b"})), "/u/?full=1&a=b");
     }
 
     #[test]
     fn query_values_are_spelt_as_the_original_client_spells_them() {
-        let params = json!({"full": true, "active": false, "dc": null, "order_by": "+a&b", "g": ["x", "y"], "n": 1});
-        assert_eq!(target("GET", "/u/", params), "/u/?full=True&active=False&order_by=%2Ba%26b&g=x&g=y&n=1");
+        let params = json!({"full": true, "active": false, "dc": null, "order_by": "+a, b", "g": ["x", null], "n": 1});
+        assert_eq!(target("GET", "/u/", params), "/u/?full=True&active=False&order_by=%2Ba%2C+b&g=x&n=1");
+        assert_eq!(target("GET", "/u/", json!({"o": {"a": 1, "b": 2}, "l": [[true]]})), "/u/?o=a&o=b&l=%5BTrue%5D");
         assert_eq!(target("PUT", "/u/", json!({"a": 1})), "/u/");
     }
 }

@@ -1,12 +1,15 @@
 //! The `usher` command: the API from a shell, with the grammar of `es`. Called by another name it behaves the same.
 //!
-//! `args` reads the command line, `client` speaks HTTP, `session` keeps the login's token, `print` shows the answer.
+//! `args` reads the command line, `client` speaks HTTP, `session` keeps the login's token, `print` shows the answer, as a
+//! `table` where asked for, in the spelling of `python`.
 //! Nothing here knows the API's objects: whatever the server has is reachable.
 
 mod args;
 mod client;
 mod print;
+mod python;
 mod session;
+mod table;
 
 use std::fs;
 use std::io::{self, Write};
@@ -92,6 +95,9 @@ fn run(words: Vec<std::ffi::OsString>, name: &str) -> Result<u8, Failure> {
         _ => true,
     };
     print::answer(&call, &request, &answer)?;
+    if !logged_in {
+        let _ = writeln!(io::stderr(), "{name}: no token came back");
+    }
     Ok(match answer.status {
         _ if !logged_in => exit::LOGIN,
         ..400 => exit::OK,
@@ -113,6 +119,8 @@ fn request(call: &Call, session: &Session) -> Result<Request, Failure> {
     let api_key = match &call.api_key {
         Some(Param::File(path)) => Some(read(path, true)?),
         Some(Param::Value(Value::String(key))) => Some(key.clone()),
+        // No key, whatever the environment says.
+        Some(Param::Value(Value::Null | Value::Bool(false))) => None,
         Some(Param::Value(_)) => return Err(Failure::new(exit::USAGE, "-api-key takes a key or file::PATH")),
         None => std::env::var("ES_API_KEY").ok(),
     };

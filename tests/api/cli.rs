@@ -111,16 +111,39 @@ fn lists_are_shown_as_json_lines_and_tables() {
     let usherd = Usherd::start();
     let cli = Cli::of(&usherd);
     assert_eq!(cli.json(0, &["get", "/accounts/user"])["text"]["result"], json!(["admin"]));
-    assert_eq!(cli.ends(0, &["get", "/accounts/user", "--csv"]), "admin\n");
+    assert_eq!(cli.ends(0, &["get", "/accounts/user", "--csv"]), "admin\r\n");
+    assert_eq!(cli.ends(0, &["get", "/accounts/user", "--tabulate"]), "-----\nadmin\n-----\n");
     let csv = cli.ends(0, &["get", "/accounts/user", "-full", "-order_by", "username", "--csv"]);
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines.len(), 2, "{csv}");
-    let column = lines[0].split(';').position(|name| name == "username").expect("a column username");
-    assert_eq!(lines[1].split(';').nth(column), Some("admin"));
+    assert!(lines[0].starts_with("api_key;callback_key;dc_bound;username;"), "{csv}");
+    assert!(lines[1].starts_with("***;***;False;admin;"), "{csv}");
     let table = cli.ends(0, &["get", "/accounts/user", "-full", "--tabulate"]);
-    assert!(table.lines().count() == 3 && table.lines().nth(1).unwrap().starts_with("---"), "{table}");
-    // A refusal is shown whole.
-    assert_eq!(cli.json(1, &["get", "/accounts/user", "-order_by", "shoe", "--csv"])["status"], 412);
+    assert!(table.starts_with("api_key    callback_key    dc_bound    username"), "{table}");
+    assert!(table.lines().count() == 3 && table.lines().nth(1).unwrap().starts_with("---------  ---"), "{table}");
+
+    // One object is a table of its keys, and what has none is shown as Python spells it.
+    assert_eq!(cli.ends(0, &["get", "/accounts/permission/admin", "--csv"]), "name;admin\r\nalias;Admin\r\n");
+    let group = "/accounts/group/g1";
+    let created = cli.ends(0, &["create", group, "-dc_bound", "false", "-permissions", "admin,dns_admin", "--csv"]);
+    assert!(
+        created.starts_with("dc_bound;False\r\nname;g1\r\nalias;g1\r\npermissions;admin,dns_admin\r\n"),
+        "{created}"
+    );
+    assert_eq!(cli.ends(0, &["delete", group, "--tabulate"]), "None\n");
+    assert_eq!(cli.ends(0, &["get", "/ping", "--csv"]), "pong\n");
+    assert_eq!(cli.ends(0, &["get", "/task", "--tabulate"]), "\n");
+    assert!(cli.ends(0, &["help", "/ping", "--csv"]).starts_with("name;Api Ping\r\ndescription;"));
+
+    // So is a refusal, whole.
+    let missing = ["get", "/accounts/user/nobody", "--tabulate"];
+    assert_eq!(cli.ends(1, &missing), "------  --------------\ndetail  User not found\n------  --------------\n");
+    let failed = cli.ends(1, &["create", "/dc/dc2", "--csv"]);
+    assert!(failed.starts_with("status;FAILURE\r\nresult;site: ['This field is required.']\r\ntask_id;"), "{failed}");
+
+    let json = cli.ends(1, &["get", "/accounts/user/é"]);
+    assert!(json.starts_with("{\n    \"method\": \"GET\",\n    \"url\": \"http://"), "{json}");
+    assert!(json.contains("/accounts/user/%C3%A9/\"") && json.is_ascii(), "{json}");
 }
 
 #[test]
@@ -160,8 +183,13 @@ fn an_api_key_on_the_command_line_or_in_a_file_goes_before_the_environment() {
     cli.ends(0, &["get", "/accounts/user", "-api-key", &usherd.admin.api_key]);
     let file = write(&usherd.scratch().join("key"), &format!("{}\n", usherd.admin.api_key));
     cli.ends(0, &["get", "/accounts/user", "-api-key", &file]);
+    let none = cli.json(1, &["get", "/accounts/user", "-api-key", "null"]);
+    assert_eq!(none["text"]["detail"], "Authentication credentials were not provided.");
     let shown = cli.ends(0, &["-d", "get", "/accounts/user", "-api-key", &file]);
     assert!(!shown.contains(&usherd.admin.api_key), "{shown}");
+    let shown = cli.json(0, &["-d", "get", "/accounts/user", "-api-key", &usherd.admin.api_key, "-full"]);
+    assert_eq!(shown["command"], "get /accounts/user -api-key *** -full");
+    assert!(!shown.to_string().contains(&usherd.admin.api_key), "{shown}");
 }
 
 #[test]
