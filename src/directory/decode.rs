@@ -90,8 +90,9 @@ impl Decoder {
             .iter()
             .filter_map(|(field, attribute)| Some((*field, text(raw, attribute, &mut warnings)?.into())))
             .collect();
-        let locked_time = raw.texts("pwdaccountlockedtime").any(|v| v == schema::LOCKED_FOR_GOOD);
-        let ns_lock = raw.texts("nsaccountlock").any(|v| v.eq_ignore_ascii_case("true"));
+        // LOCKED_FOR_GOOD in any of its spellings
+        let locked_time = raw.described("pwdaccountlockedtime").any(|v| v.starts_with(b"0000"));
+        let ns_lock = raw.described("nsaccountlock").any(is_true);
         let passwords = raw.values("userpassword");
         let mut slices: Vec<&[u8]> = passwords.iter().map(Vec::as_slice).collect();
         let facts = UserFacts {
@@ -111,7 +112,7 @@ impl Decoder {
             first_name: text(raw, "givenname", &mut warnings).unwrap_or_default().into(),
             last_name: text(raw, "sn", &mut warnings).unwrap_or_default().into(),
             // absent is TRUE; anything but TRUE is not
-            enabled: raw.values("usheractive").iter().all(|v| is_true(v)),
+            enabled: raw.described("usheractive").all(is_true),
             locked: locked_time || ns_lock,
             expires: expiry(raw, &mut warnings),
             super_admin: flag(raw, "ushersuperadmin"),
@@ -155,6 +156,7 @@ impl Decoder {
         let mut datacenters: Vec<DcName> = Vec::new();
         for dn in raw.texts("usherdatacenterlink") {
             if let Place::Datacenter(dc) = self.tree.place(dn)
+                && dc.as_str() != NOWHERE
                 && !datacenters.contains(&dc)
             {
                 datacenters.push(dc);

@@ -102,15 +102,19 @@ fn metas(raw: &RawEntry, warnings: &mut Warnings) -> HashMap<String, Option<Meta
             warnings.add("usherSshKey: a value names no key");
             continue;
         };
-        let meta = parse_meta(rest);
+        let meta = rest.and_then(parse_meta);
         out.entry(fingerprint.to_owned()).and_modify(|m| *m = None).or_insert(meta);
     }
     out
 }
 
-fn split(value: &str) -> Option<(&str, &str)> {
-    let (fingerprint, rest) = value.split_once(' ').unwrap_or((value, ""));
-    fingerprint.starts_with("SHA256:").then_some((fingerprint, rest))
+/// The length of `SHA256:` and the digits of 32 bytes.
+const FINGERPRINT: usize = 50;
+
+/// The fingerprint, and the fields behind it unless they can't be told from it.
+fn split(value: &str) -> Option<(&str, Option<&str>)> {
+    let (fingerprint, rest) = value.split_at_checked(FINGERPRINT).filter(|(f, _)| f.starts_with("SHA256:"))?;
+    Some((fingerprint, if rest.is_empty() { Some(rest) } else { rest.strip_prefix(' ') }))
 }
 
 /// Whether a stored `usherSshKey` value is about the key with this fingerprint.

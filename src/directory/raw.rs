@@ -39,6 +39,12 @@ impl RawEntry {
         self.attributes.iter().find(|(n, _)| n == name).map_or(&[], |(_, values)| values)
     }
 
+    /// The values of `name` (lower case) with and without attribute options: all that a filter on `name` finds.
+    pub(crate) fn described(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let is_it = move |n: &str| n.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(';'));
+        self.attributes.iter().filter(move |(n, _)| is_it(n)).flat_map(|(_, values)| values.iter().map(Vec::as_slice))
+    }
+
     /// The values of `name` that are UTF-8.
     pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
         self.values(name).iter().filter_map(|v| std::str::from_utf8(v).ok())

@@ -42,7 +42,11 @@ fn flags_fail_towards_fewer_rights() {
     assert!(!user(&[("usherActive", &[b"\xff"])]).is_active());
     assert!(!user(&[("usherSuperAdmin", &[b"TRUE", b"x"])]).super_admin);
     assert!(user(&[("usherSuperAdmin", &[b"TRUE"])]).super_admin);
-    assert!(!user(&[("pwdAccountLockedTime", &[b"000001010000Z"])]).is_active());
+    assert!(!user(&[("usherActive;lang-en", &[b"FALSE"])]).is_active(), "LDAP filters find it too");
+    assert!(!user(&[("usherSuperAdmin;lang-en", &[b"TRUE"])]).super_admin);
+    for spelling in [&b"000001010000Z"[..], b"00000101000000Z", b"0000010100Z", b"000001010000+0000"] {
+        assert!(!user(&[("pwdAccountLockedTime", &[spelling])]).is_active());
+    }
     assert!(
         user(&[("pwdAccountLockedTime", &[b"20261124001637Z"])]).is_active(),
         "wrong passwords lock passwords only"
@@ -100,8 +104,9 @@ fn what_is_known_of_a_key_round_trips_and_unreadable_restrictions_withhold_it() 
     let again = keys::encode(&good.ssh_keys[0]);
     let round = user(&[("sshPublicKey", &[ED25519]), ("usherSshKey", &[again.as_bytes()])]);
     assert_eq!(round.ssh_keys, good.ssh_keys);
-    for bad in ["title=k1 options=no-such-option", "title=k1 expires=soon", "title=k1 later=1", "title=a b"] {
-        let meta = format!("{fingerprint} {bad}");
+    let unreadable = [" title=k1 options=no-such-option", " title=k1 expires=soon", " title=k1 later=1", " title=a b"];
+    for bad in unreadable.into_iter().chain(["= options=restrict", "\toptions=restrict", "  options=restrict"]) {
+        let meta = format!("{fingerprint}{bad}");
         let user = user(&[("sshPublicKey", &[ED25519]), ("usherSshKey", &[meta.as_bytes()])]);
         assert!(user.ssh_keys.is_empty(), "{bad}");
         assert_eq!(user.warnings.len(), 1, "{bad}");
@@ -127,6 +132,13 @@ fn a_second_uid_and_attribute_options_change_nothing() {
 fn a_binding_that_names_nothing_is_still_a_binding() {
     let user = user(&[("usherDcBound", &[b"cn=x,ou=elsewhere,dc=example,dc=org"])]);
     assert!(user.dc_bound.is_some());
+    // and no group gives rights over those who are bound to nothing
+    let nowhere = format!("cn={},ou=datacenters,dc=example,dc=org", user.dc_bound.unwrap());
+    let group: [(&str, &[&[u8]]); 2] =
+        [("objectClass", &[b"usherGroup"]), ("usherDatacenterLink", &[nowhere.as_bytes()])];
+    let item = decode("cn=g1,ou=groups,dc=example,dc=org", &group);
+    let Item::Group(group) = item else { panic!("{item:?}") };
+    assert!(group.datacenters.is_empty());
 }
 
 #[test]
