@@ -93,10 +93,11 @@ fn plan_create(call: &Call) -> Result<(NewGroup, Vec<Arc<User>>), ApiError> {
         return Err(ApiError::exists(Noun::Group));
     }
     let dc = subject::named_dc(call, &view)?;
+    // A new group is bound to it until the validation says otherwise, and so is current there, as a new user is.
+    subject::enter(call, &view, dc.map(|dc| &dc.name));
     let lookup = Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, None) };
     let new = group_rules::create(call.params.object()?, call.arg(0), dc.map(|dc| &dc.name), &lookup);
     let new = new.map_err(|errors| ApiError::failure(&errors))?;
-    subject::enter(call, &view, new.dc_bound.as_ref());
     let users = bound_elsewhere(&view, &new.members, new.dc_bound.as_slice());
     Ok((new, users))
 }

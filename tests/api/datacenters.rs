@@ -100,6 +100,20 @@ fn lists_of_names_skip_nothing_between_commas_and_refuse_it_in_arrays() {
 }
 
 #[test]
+fn a_new_group_is_current_in_the_datacenter_that_is_named_whatever_becomes_of_it() {
+    let world = World::new();
+    for (body, status) in [
+        (json!({"dc": "dc3", "alias": ""}), 400),
+        (json!({"dc": "dc3", "dc_bound": false}), 201),
+        (json!({"dc": "dc3"}), 406),
+    ] {
+        let answer = world.root.post("/accounts/group/new/", &body);
+        let current = if status == 406 { "main" } else { "dc3" };
+        assert_eq!((answer.status, answer.header("es_dc")), (status, Some(current)), "{body}");
+    }
+}
+
+#[test]
 fn extended_adds_nothing_within_a_datacenter_and_means_nothing_to_whom_it_is_not_for() {
     let world = World::new();
     let keys = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
