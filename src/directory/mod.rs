@@ -33,6 +33,7 @@ use code::OpError;
 use connection::{Client, SharedClient};
 use decode::Decoder;
 use replica::Replica;
+use replica::recheck::Rechecks;
 use replica::sync::Consumer;
 
 pub(crate) use replica::view::View;
@@ -149,7 +150,8 @@ impl Directory {
         let Inner { client, decoder, replica, .. } = &*directory.0;
         let consumer = Consumer { replica: replica.clone(), client: client.clone(), decoder: decoder.clone() };
         tokio::spawn(consumer.run());
-        tokio::spawn(replica::recheck::run(suspects, replica.clone(), client.clone(), decoder.clone()));
+        let rechecks = Rechecks { replica: replica.clone(), client: client.clone(), decoder: decoder.clone() };
+        tokio::spawn(rechecks.run(suspects));
         replica.wait_filled().await;
         tokio::spawn(directory.clone().sweep_sessions());
         Ok(directory)

@@ -1,9 +1,12 @@
-//! In the steady state no request becomes an LDAP search: counted by slapd itself (`cn=monitor`).
+//! How little the daemon asks of the directory, counted by slapd itself (`cn=monitor`): no request becomes a search, and
+//! what LDAP tools do in bulk becomes few.
+
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::both_ways::create;
-use crate::support::Usherd;
+use crate::support::{Usherd, eventually_true};
 
 /// How many operations of this kind slapd has begun.
 fn operations(usherd: &Usherd, kind: &str) -> u64 {
@@ -59,4 +62,24 @@ fn no_request_becomes_an_ldap_search() {
     let searches = operations(&usherd, "Search") - before - own;
     assert_eq!(searches, 1 + own, "requests became LDAP searches");
     assert!(operations(&usherd, "Modify") >= modifies + 20, "the count counts");
+}
+
+#[test]
+fn members_deleted_in_bulk_cost_a_few_looks_at_their_group() {
+    const MEMBERS: usize = 300;
+    let usherd = Usherd::start();
+    let dns: Vec<String> = (0..MEMBERS).map(|n| format!("uid=m{n},ou=people,dc=example,dc=org")).collect();
+    let people = dns.iter().map(|dn| format!("dn: {dn}\nobjectClass: inetOrgPerson\ncn: M\nsn: M\n\n"));
+    usherd.ldap().add(&people.collect::<String>());
+    let members: String = dns.iter().map(|dn| format!("member: {dn}\n")).collect();
+    let group = "dn: cn=big,ou=groups,dc=example,dc=org\nobjectClass: usherGroup\ncn: big\n";
+    usherd.ldap().add(&format!("{group}{members}"));
+    let shown = || usherd.api().get("/accounts/group/big/").json()["result"]["users"].as_array().map(Vec::len);
+    eventually_true(Duration::from_secs(5), "all members", || shown() == Some(MEMBERS));
+    let before = operations(&usherd, "Search");
+    let output = usherd.ldap().run("ldapdelete", &[], format!("{}\n", dns.join("\n")).as_bytes());
+    assert!(output.status.success(), "{output:?}");
+    eventually_true(Duration::from_secs(5), "no members", || shown() == Some(0));
+    let searches = operations(&usherd, "Search") - before;
+    assert!(searches < 60, "{searches}");
 }

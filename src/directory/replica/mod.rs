@@ -1,7 +1,7 @@
 //! The replica: everything that reads need, typed, indexed, in memory.
 //!
 //! `tables` holds the entries and their indexes, `view` the questions that can be asked of them, `sync` the content sync
-//! (RFC 4533) that feeds them, `recheck` the second look at groups whose members went away. One lock guards the tables;
+//! (RFC 4533) that feeds them, `recheck` the second look at what refers to an entry that went away. One lock guards the tables;
 //! it is held for the time of an index look-up, never across I/O.
 
 pub(crate) mod recheck;
@@ -14,6 +14,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::{mpsc, watch};
 
+use crate::accounts::EntryId;
+
 use tables::Tables;
 
 /// The tables, and what is known about how current they are.
@@ -23,12 +25,12 @@ pub(crate) struct Replica {
     reconnects: AtomicU64,
     /// True once the first refresh was complete.
     filled: watch::Sender<bool>,
-    /// Groups to be read again; see `recheck`.
-    rechecks: mpsc::UnboundedSender<recheck::Suspect>,
+    /// Entries to be read again; see `recheck`.
+    rechecks: mpsc::UnboundedSender<EntryId>,
 }
 
 impl Replica {
-    pub(crate) fn new(rechecks: mpsc::UnboundedSender<recheck::Suspect>) -> Self {
+    pub(crate) fn new(rechecks: mpsc::UnboundedSender<EntryId>) -> Self {
         Self {
             tables: RwLock::default(),
             in_sync: AtomicBool::new(false),
@@ -44,7 +46,7 @@ impl Replica {
         self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the tables, then has the groups that lost a member looked at again.
+    /// Changes the tables, then has the entries that lost a reference looked at again.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Tables) -> R) -> R {
         let (result, suspects) = {
             let mut tables: RwLockWriteGuard<'_, Tables> = self.tables.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,68 +1,118 @@
-//! A second look at groups whose members went away.
+//! A second look at entries that refer to what went away.
 //!
-//! When a user is deleted or renamed, slapd's `refint` changes the groups' `member` late, leaves their entryCSN and
-//! tells no consumer (field notes 1.1). So each such group is read again: soon, and once more when the clean-up must be
-//! over. A membership that was given again in between can be taken away by the same clean-up, unseen: the last look
-//! settles that too.
+//! When an entry is deleted or renamed, slapd's `refint` changes those that refer to it late, leaves their entryCSN and
+//! tells no consumer (field notes 1.1). So each of these is read again: soon, and once more when the clean-up must be
+//! over. A reference that was given again in between can be taken away by the same clean-up, unseen: the last look
+//! settles that too. However many references an entry loses at a time, it is read a few times only.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 use tracing::{debug, warn};
 
 use crate::accounts::EntryId;
-use crate::name::GroupName;
 
+use super::super::code::OpError;
 use super::super::connection::SharedClient;
 use super::super::decode::Decoder;
 use super::super::schema;
 use super::Replica;
-use super::tables::Source;
+use super::tables::Kept;
 
-/// When a group is looked at, counted from the event. `refint` was seen to take 2 to 17 ms; a loaded server takes longer.
-const LOOKS: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(1500)];
+/// When an entry is looked at first. `refint` was seen to take 2 to 17 ms.
+const SOON: Duration = Duration::from_millis(150);
+/// When the clean-up is over on a loaded server too.
+const OVER: Duration = Duration::from_millis(1500);
+/// When a look that told nothing is repeated.
+const AGAIN: Duration = Duration::from_secs(1);
 
-/// A group that lost a member.
-#[derive(Clone, Debug)]
-pub(crate) struct Suspect {
-    pub(crate) group: EntryId,
-    pub(crate) name: GroupName,
+/// An entry that is looked at again.
+struct Watched {
+    due: Instant,
+    /// The clean-up after the last event is over.
+    over: Instant,
 }
 
-/// Reads suspects again, each at its times, until the sender is gone.
-pub(crate) async fn run(
-    mut suspects: mpsc::UnboundedReceiver<Suspect>,
-    replica: Arc<Replica>,
-    client: SharedClient,
-    decoder: Arc<Decoder>,
-) {
-    while let Some(suspect) = suspects.recv().await {
-        let (replica, client, decoder) = (replica.clone(), client.clone(), decoder.clone());
-        tokio::spawn(async move {
-            let mut waited = Duration::ZERO;
-            for (i, look) in LOOKS.iter().enumerate() {
-                tokio::time::sleep(look.saturating_sub(waited)).await;
-                waited = *look;
-                look_at(&suspect, i + 1 == LOOKS.len(), &replica, &client, &decoder).await;
+/// The entries that are looked at again, and what that needs.
+pub(crate) struct Rechecks {
+    pub(crate) replica: Arc<Replica>,
+    pub(crate) client: SharedClient,
+    pub(crate) decoder: Arc<Decoder>,
+}
+
+impl Rechecks {
+    /// Looks at `suspects`, each at its times, until the sender is gone.
+    pub(crate) async fn run(self, mut suspects: mpsc::UnboundedReceiver<EntryId>) {
+        let mut watched: HashMap<EntryId, Watched> = HashMap::new();
+        loop {
+            let next = match watched.values().map(|watched| watched.due).min() {
+                Some(due) => timeout_at(due.into(), suspects.recv()).await.ok(),
+                None => Some(suspects.recv().await),
+            };
+            match next {
+                Some(None) => return,
+                Some(Some(id)) => note(&mut watched, id),
+                None => {}
             }
-        });
+            while let Ok(id) = suspects.try_recv() {
+                note(&mut watched, id);
+            }
+            self.look_at_those_due(&mut watched).await;
+        }
+    }
+
+    async fn look_at_those_due(&self, watched: &mut HashMap<EntryId, Watched>) {
+        let now = Instant::now();
+        let due: Vec<EntryId> = watched.iter().filter(|(_, watched)| watched.due <= now).map(|(id, _)| *id).collect();
+        let mut unreachable = false;
+        for id in due {
+            let asked = Instant::now();
+            let told = if unreachable { Ok(false) } else { self.look_at(id, asked).await };
+            if let Err(error) = &told {
+                warn!(%id, ?error, "an entry could not be read again");
+                unreachable = true;
+            }
+            let Entry::Occupied(mut entry) = watched.entry(id) else { continue };
+            match told {
+                Ok(true) if entry.get().over <= asked => drop(entry.remove()),
+                Ok(true) => entry.get_mut().due = entry.get().over,
+                Ok(false) | Err(_) => entry.get_mut().due = asked + AGAIN,
+            }
+        }
+    }
+
+    /// Reads the entry into the replica; whether that told anything.
+    async fn look_at(&self, id: EntryId, asked: Instant) -> Result<bool, OpError> {
+        let Some(dn) = self.dn(id) else {
+            self.replica.change(|tables| tables.forget_departures(id));
+            return Ok(true);
+        };
+        let raw = self.client.read(&dn, schema::REPLICATED).await?;
+        debug!(dn, "read again after something that it refers to went away");
+        // Where there is none, or another one, content sync is about to say so.
+        let decoded = raw.and_then(|raw| self.decoder.decode(&raw, None)).filter(|decoded| decoded.id == id);
+        Ok(decoded.is_some_and(|decoded| self.replica.change(|tables| tables.settle(decoded, asked, OVER))))
+    }
+
+    fn dn(&self, id: EntryId) -> Option<String> {
+        let tree = &self.decoder.tree;
+        match &self.replica.read().slots.get(&id)?.kept {
+            Kept::User(user, _) => Some(tree.user(&user.name)),
+            Kept::Group(group) => Some(tree.group(&group.name)),
+            Kept::Datacenter(dc) => Some(tree.datacenter(&dc.name)),
+            Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => None,
+        }
     }
 }
 
-async fn look_at(suspect: &Suspect, last: bool, replica: &Replica, client: &SharedClient, decoder: &Decoder) {
-    let dn = decoder.tree.group(&suspect.name);
-    match client.read(&dn, schema::REPLICATED).await {
-        Ok(raw) => {
-            let decoded = raw.and_then(|raw| decoder.decode(&raw, None)).filter(|d| d.id == suspect.group);
-            debug!(group = %suspect.name, last, "group read again after a member went away");
-            let Some(decoded) = decoded else { return };
-            replica.change(|tables| match last {
-                true => tables.settle(decoded, LOOKS[0]),
-                false => tables.put(decoded, Source::Recheck),
-            });
-        }
-        // The next refresh reads the group anyway: an unreachable directory means a new connection.
-        Err(error) => warn!(group = %suspect.name, ?error, "a group could not be read again"),
-    }
+/// The entry lost a reference.
+fn note(watched: &mut HashMap<EntryId, Watched>, id: EntryId) {
+    let now = Instant::now();
+    let entry = watched.entry(id).or_insert(Watched { due: now + SOON, over: now });
+    entry.due = entry.due.min(now + SOON);
+    entry.over = now + OVER;
 }

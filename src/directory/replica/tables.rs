@@ -10,7 +10,6 @@ use crate::accounts::{Datacenter, EntryId, Group, SYSTEM_USER, Session, User};
 use crate::name::{DcName, GroupName, UserName};
 
 use super::super::decode::{Decoded, Item, UserFacts};
-use super::recheck::Suspect;
 
 /// Where a decoded entry came from, which decides whether it may replace what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +22,7 @@ pub(crate) enum Source {
     CatchUp,
     /// The post-read answer to our own write.
     OwnWrite,
-    /// A second look at a group.
+    /// A second look.
     Recheck,
 }
 
@@ -149,7 +148,8 @@ pub(crate) struct Tables {
     pub(super) sessions_of: HashMap<EntryId, HashSet<EntryId>>,
     pub(super) skipped: usize,
     departed: HashMap<(EntryId, UserName), Departure>,
-    suspects: Vec<Suspect>,
+    /// Entries that lost a reference, since the last time that they were taken.
+    suspects: Vec<EntryId>,
     /// Entries that we deleted ourselves: a push that was on its way must not bring them back.
     deleted: HashSet<EntryId>,
     /// The last that went, whoever deleted them: the answer to a write or read from before must not bring them back.
@@ -249,8 +249,8 @@ impl Tables {
         self.departed.keys().filter(move |(_, member)| member == user).map(|(group, _)| *group)
     }
 
-    /// The groups that lost a member since the last call.
-    pub(super) fn take_suspects(&mut self) -> Vec<Suspect> {
+    /// The entries that lost a reference since the last call.
+    pub(super) fn take_suspects(&mut self) -> Vec<EntryId> {
         std::mem::take(&mut self.suspects)
     }
 
@@ -259,22 +259,33 @@ impl Tables {
     pub(crate) fn readmit(&mut self, group: &Group, members: &[UserName]) {
         for member in members {
             if self.departed.remove(&(group.id, member.clone())).is_some() {
-                self.suspects.push(Suspect { group: group.id, name: group.name.clone() });
+                self.suspects.push(group.id);
             }
         }
     }
 
-    /// The last look at a group is over: members who departed longer than `age` ago are back if they were named again
-    /// and the directory still names them. Those that the directory no longer names are forgotten; those that it still
-    /// names from before stay away.
-    pub(crate) fn settle(&mut self, decoded: Decoded, age: Duration) {
-        let Item::Group(group) = &decoded.item else { return };
-        self.departed.retain(|(id, member), departure| {
-            *id != decoded.id
-                || departure.at.elapsed() < age
-                || (!departure.named_again && group.members.contains(member))
-        });
+    /// An entry as a second look found it that was asked for at `asked`; false, and not taken, where content sync has come
+    /// further. Members of a group who departed more than `age` before are back if they were named again and the
+    /// directory still names them. Those that it no longer names are forgotten; those that it still names from before stay
+    /// away.
+    pub(crate) fn settle(&mut self, decoded: Decoded, asked: Instant, age: Duration) -> bool {
+        if self.slots.get(&decoded.id).is_some_and(|slot| decoded.csn < slot.csn) {
+            return false;
+        }
+        if let Item::Group(group) = &decoded.item {
+            self.departed.retain(|(id, member), departure| {
+                *id != decoded.id
+                    || asked < departure.at + age
+                    || (!departure.named_again && group.members.contains(member))
+            });
+        }
         self.put(decoded, Source::Recheck);
+        true
+    }
+
+    /// The group is gone.
+    pub(crate) fn forget_departures(&mut self, group: EntryId) {
+        self.departed.retain(|(id, _), _| *id != group);
     }
 
     /// The group without members who departed. A push that names one again is remembered but not believed at once: it
@@ -297,7 +308,7 @@ impl Tables {
             });
         }
         if again {
-            self.suspects.push(Suspect { group: id, name: group.name.clone() });
+            self.suspects.push(id);
         }
         group
     }
@@ -310,6 +321,7 @@ impl Tables {
                 && dc.owner.as_ref() == Some(name)
             {
                 Arc::make_mut(dc).owner = None;
+                self.suspects.push(key.1);
             }
         }
         let Some(groups) = self.memberships.remove(name) else { return };
@@ -317,9 +329,8 @@ impl Tables {
             let Some(Slot { kept: Kept::Group(group), .. }) = self.slots.get_mut(&id) else { continue };
             let changed = Arc::make_mut(group);
             changed.members.retain(|member| member != name);
-            let suspect = Suspect { group: id, name: changed.name.clone() };
             self.departed.insert((id, name.clone()), Departure { at: Instant::now(), named_again });
-            self.suspects.push(suspect);
+            self.suspects.push(id);
         }
     }
 
@@ -328,6 +339,7 @@ impl Tables {
         for id in self.users_bound.remove(name).unwrap_or_default() {
             if let Some(Slot { kept: Kept::User(user, _), .. }) = self.slots.get_mut(&id) {
                 Arc::make_mut(user).dc_bound = None;
+                self.suspects.push(id);
             }
         }
         for key in &self.groups_by_name {
@@ -336,7 +348,7 @@ impl Tables {
                 let changed = Arc::make_mut(group);
                 changed.datacenters.retain(|dc| dc != name);
                 changed.dc_bound = changed.dc_bound.take().filter(|dc| dc != name);
-                self.suspects.push(Suspect { group: key.1, name: changed.name.clone() });
+                self.suspects.push(key.1);
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::accounts::profile::Profile;
 use crate::accounts::user::PasswordEpoch;
-use crate::accounts::{EntryId, Permission, Timestamp};
+use crate::accounts::{EntryId, Permission, Timestamp, samples};
 
 fn id(n: u8) -> EntryId {
     EntryId([n; 16])
@@ -75,6 +75,11 @@ fn filled() -> Tables {
     tables
 }
 
+/// A look when every clean-up is over.
+fn settle(tables: &mut Tables, decoded: Decoded) {
+    assert!(tables.settle(decoded, Instant::now(), Duration::ZERO));
+}
+
 #[test]
 fn an_older_state_never_replaces_a_newer_one() {
     let mut tables = filled();
@@ -144,7 +149,7 @@ fn a_user_created_again_under_the_old_name_is_in_no_group() {
     tables.put(group(9, "g1", &["alice", "bob", "carol"], "4"), Source::Push);
     assert!(!is_member(&tables, "alice") && is_member(&tables, "carol"));
     // the directory has cleaned up: nothing to come back
-    tables.settle(group(9, "g1", &["bob", "carol"], "4"), Duration::ZERO);
+    settle(&mut tables, group(9, "g1", &["bob", "carol"], "4"));
     assert!(!is_member(&tables, "alice"));
     // a membership that is given from here on counts at once
     tables.put(group(9, "g1", &["alice", "bob"], "5"), Source::Push);
@@ -165,13 +170,44 @@ fn a_renamed_user_loses_the_memberships_of_the_old_name() {
 fn a_directory_that_does_not_clean_up_gives_nothing_back_until_somebody_does() {
     let mut tables = filled();
     tables.remove(id(1));
-    tables.settle(group(9, "g1", &["alice", "bob"], "1"), Duration::ZERO);
+    settle(&mut tables, group(9, "g1", &["alice", "bob"], "1"));
     assert!(!is_member(&tables, "alice"));
     // named again by a push, confirmed by the last look
     tables.put(group(9, "g1", &["alice", "bob"], "2"), Source::Push);
     assert!(!is_member(&tables, "alice"));
-    tables.settle(group(9, "g1", &["alice", "bob"], "2"), Duration::ZERO);
+    settle(&mut tables, group(9, "g1", &["alice", "bob"], "2"));
     assert!(is_member(&tables, "alice"));
+}
+
+#[test]
+fn a_look_before_the_clean_up_is_over_or_behind_content_sync_settles_nothing() {
+    let mut tables = filled();
+    let began = Instant::now();
+    tables.remove(id(1));
+    tables.put(group(9, "g1", &["alice", "bob"], "2"), Source::Push);
+    // another member's last look, say
+    let soon = Instant::now() + Duration::from_millis(10);
+    assert!(tables.settle(group(9, "g1", &["alice", "bob"], "2"), soon, Duration::from_secs(1)));
+    assert!(!is_member(&tables, "alice"));
+    let later = began + Duration::from_secs(3);
+    assert!(!tables.settle(group(9, "g1", &["bob"], "1"), later, Duration::from_secs(1)));
+    assert!(tables.settle(group(9, "g1", &["alice", "bob"], "2"), later, Duration::from_secs(1)));
+    assert!(is_member(&tables, "alice"));
+}
+
+#[test]
+fn what_was_owned_by_or_bound_to_what_went_is_looked_at_again() {
+    let dc = Datacenter { id: id(7), owner: Some(name("alice")), ..samples::datacenter("dc9") };
+    let mut tables = filled();
+    tables.put(Decoded { id: id(7), csn: "1".into(), item: Item::Datacenter(dc) }, Source::Refresh);
+    let mut bound = user(2, "bob", "2");
+    let Item::User(bob, _) = &mut bound.item else { panic!() };
+    bob.dc_bound = DcName::parse("dc9").ok();
+    tables.put(bound, Source::Push);
+    tables.remove(id(1));
+    assert_eq!(tables.take_suspects(), [id(7), id(9)]);
+    tables.remove(id(7));
+    assert_eq!(tables.take_suspects(), [id(2)]);
 }
 
 #[test]
@@ -232,6 +268,6 @@ fn review_a_membership_given_again_during_an_outage_counts_in_the_end() {
     tables.put(user(5, "bob", "7"), Source::Refresh);
     tables.put(group(9, "g1", &["alice", "bob"], "8"), Source::Refresh);
     tables.drop_unseen();
-    tables.settle(group(9, "g1", &["alice", "bob"], "8"), Duration::ZERO);
+    settle(&mut tables, group(9, "g1", &["alice", "bob"], "8"));
     assert_eq!(members(&tables, 9), ["alice", "bob"]);
 }
