@@ -5,8 +5,8 @@
 # denies starts while packages are set up, and what came newly stays off at the next boot too.
 
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-export PATH="$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin"
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export PATH="$PATH:/usr/sbin:/sbin${HOME:+:$HOME/.cargo/bin}"
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { say "$@"; exit 1; }
@@ -25,7 +25,8 @@ packages() {
     say "installing ${missing[*]}"
     local root=()
     if [ "$(id -u)" != 0 ]; then
-        sudo -n true 2>/dev/null || die "please install: ${missing[*]}"
+        # sudo may ask for a password where there is somebody to answer
+        sudo -n true 2>/dev/null || { [ -t 0 ] && sudo -v; } || die "please install: ${missing[*]}"
         root=(sudo)
     fi
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive bash -s "${missing[@]}" >&2 <<'ROOT'
