@@ -100,6 +100,7 @@ pub(super) fn attach_group(call: &Call) -> Pending<'_> {
         if group.datacenters.contains(&dc.name) {
             return Err(ApiError::exists(Noun::Group));
         }
+        call.params.object()?;
         attach(call, &group, &dc.name, false).await?;
         Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })
@@ -112,6 +113,7 @@ pub(super) fn detach_group(call: &Call) -> Pending<'_> {
         if !group.datacenters.contains(&dc.name) {
             return Err(ApiError::not_found(Noun::Group));
         }
+        call.params.object()?;
         detach(call, &group, &dc.name).await?;
         Ok(Reply::deleted())
     })

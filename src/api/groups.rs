@@ -133,7 +133,9 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let group = {
             let view = call.app.directory.read();
-            target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?.clone()
+            let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?.clone();
+            call.params.object()?;
+            group
         };
         let deleted = call.app.directory.delete_group(&group).await;
         deleted.map_err(|error| ApiError::store(&error, Noun::Group))?;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::Response;
-use crate::world::{KEY_A, KEY_B, World, user_body};
+use crate::world::{KEY_A, KEY_B, ROLE_DENIED, World, user_body};
 
 const ELSEWHERE: &str = "User's group(s) are attached into another datacenter(s).";
 
@@ -145,4 +145,27 @@ fn what_a_user_owns_is_told_oldest_first() {
         world.root.delete("/accounts/user/free/").result(400)["relations"],
         json!({"Datacenter": ["dc4", "aaa"]})
     );
+}
+
+#[test]
+fn calls_that_read_no_parameters_refuse_bodies_that_are_no_object_as_well() {
+    let world = World::new();
+    world.root.post("/accounts/user/free/sshkey/k/", &json!({"key": KEY_A})).result(201);
+    for (method, path) in [
+        ("DELETE", "/accounts/user/free/sshkey/k/"),
+        ("DELETE", "/accounts/user/free/"),
+        ("DELETE", "/accounts/group/staff4/"),
+        ("POST", "/dc/dc4/group/loose/"),
+        ("DELETE", "/dc/dc3/group/staff3/"),
+        ("DELETE", "/dc/dc4/"),
+    ] {
+        for (body, message) in [(json!(null), "No input provided"), (json!([]), "Invalid data")] {
+            let answer = world.root.json(method, path, &body);
+            assert_eq!(answer.result(400), json!({"non_field_errors": [message]}), "{method} {path}");
+        }
+        assert!(matches!(world.root.json(method, path, &json!({})).status, 200 | 201), "{method} {path}");
+    }
+    // What comes before validation comes before it here, too.
+    assert_eq!(world.root.json("DELETE", "/accounts/user/free/", &json!([])).detail(404), "User not found");
+    assert_eq!(world.login("u1").json("DELETE", "/accounts/user/u2/", &json!([])).detail(403), ROLE_DENIED);
 }

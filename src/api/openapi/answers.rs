@@ -75,7 +75,10 @@ pub(super) fn shared() -> Vec<Named> {
         ("Malformed", refusal("The body is no JSON.", &parse_error(), &["Allow"])),
         ("Invalid", answer("A parameter is wrong.", &reference("schemas", "Failure"), &[who, TASK].concat())),
         ("InvalidBody", either("The body is no JSON, or what it says is wrong.", &["Failure"])),
-        ("InvalidOrRelated", either("The body is no JSON, or the user is still needed.", &["Relations"])),
+        (
+            "InvalidOrRelated",
+            either("The body is no JSON object, or the user is still needed.", &["Failure", "Relations"]),
+        ),
         ("InvalidLogin", login()),
     ]
 }
@@ -185,7 +188,7 @@ fn bad_request(operation: &Operation) -> &'static str {
         "InvalidLogin"
     } else if operation.refusals.contains(&Refusal::Relations) {
         "InvalidOrRelated"
-    } else if operation.body.is_some() {
+    } else if operation.body.is_some() || matches!(operation.success, Success::Created(_) | Success::Deleted) {
         "InvalidBody"
     } else {
         "Malformed"
