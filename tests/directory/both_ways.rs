@@ -302,6 +302,33 @@ fn a_name_that_an_entry_claims_is_taken() {
 }
 
 #[test]
+fn a_user_renamed_while_the_old_name_is_deleted_is_still_a_user() {
+    let usherd = Usherd::start();
+    let names: Vec<String> = (0..80).map(|n| format!("g{n}")).collect();
+    for name in &names {
+        usherd.api().post(&format!("/accounts/group/{name}/"), &json!({"dc_bound": false})).result(201);
+    }
+    // a rename that comes too late is tried again with another user
+    for (name, new_name) in [("bob", "robert"), ("bill", "william"), ("dick", "richard"), ("ted", "edward")] {
+        create(&usherd, name, &json!({"groups": names}));
+        let api = usherd.api();
+        let deletion = std::thread::spawn(move || api.delete(&format!("/accounts/user/{name}/")).status);
+        // his memberships go first, one after the other
+        eventually_true(SOON, "the deletion begins", || {
+            let shown = usherd.api().get(&format!("/accounts/user/{name}/")).json();
+            shown["result"]["groups"].as_array().is_none_or(|groups| groups.len() < names.len())
+        });
+        let rename = format!("dn: {}\nchangetype: modrdn\nnewrdn: uid={new_name}\ndeleteoldrdn: 1\n", user_dn(name));
+        usherd.ldap().try_modify(rename.as_bytes());
+        if deletion.join().unwrap() == 404 {
+            let path = format!("/accounts/user/{new_name}/");
+            return eventually_true(SOON, "the new name", || usherd.api().get(&path).status == 200);
+        }
+    }
+    panic!("no rename came in between");
+}
+
+#[test]
 fn groups_changed_by_ldap_tools_count_at_once() {
     let usherd = Usherd::start();
     create(&usherd, "bob", &json!({}));

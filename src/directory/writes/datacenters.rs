@@ -100,11 +100,9 @@ impl Directory {
     pub(crate) async fn delete_datacenter(&self, dc: &Datacenter) -> Result<(), StoreError> {
         let inner = &*self.0;
         self.forget_datacenter(&dc.name, false).await?;
-        let deleted = inner.client.delete(&inner.decoder.tree.datacenter(&dc.name), 0).await;
-        if matches!(deleted, Ok(()) | Err(OpError::Store(StoreError::NotFound))) {
-            inner.replica.change(|tables| tables.remove_own(dc.id));
-        }
-        deleted.map_err(StoreError::from)
+        inner.client.delete(&inner.decoder.tree.datacenter(&dc.name), 0).await?;
+        inner.replica.change(|tables| tables.remove_own(dc.id));
+        Ok(())
     }
 
     /// Unbinds the users and groups of a datacenter of this name and detaches its groups. `absent`: only if it has no entry.

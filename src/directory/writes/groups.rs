@@ -115,11 +115,9 @@ impl Directory {
 
     pub(crate) async fn delete_group(&self, group: &Group) -> Result<(), StoreError> {
         let inner = &*self.0;
-        let deleted = inner.client.delete(&inner.decoder.tree.group(&group.name), group.members.len()).await;
-        if matches!(deleted, Ok(()) | Err(OpError::Store(StoreError::NotFound))) {
-            inner.replica.change(|tables| tables.remove_own(group.id));
-        }
-        deleted.map_err(StoreError::from)
+        inner.client.delete(&inner.decoder.tree.group(&group.name), group.members.len()).await?;
+        inner.replica.change(|tables| tables.remove_own(group.id));
+        Ok(())
     }
 }
 

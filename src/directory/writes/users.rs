@@ -121,15 +121,8 @@ impl Directory {
         for group in groups {
             inner.leave(&group, &user.name).await?;
         }
-        match inner.client.delete(&inner.decoder.tree.user(&user.name), 0).await {
-            Ok(()) => {}
-            // gone already: then the work is done, but somebody else's deletion is not ours to confirm
-            Err(OpError::Store(StoreError::NotFound)) => {
-                inner.replica.change(|tables| tables.remove_own(user.id));
-                return Err(StoreError::NotFound);
-            }
-            Err(error) => return Err(error.into()),
-        }
+        // gone already, or renamed: content sync tells which
+        inner.client.delete(&inner.decoder.tree.user(&user.name), 0).await?;
         inner.replica.change(|tables| tables.remove_own(user.id));
         self.sweep_sessions_of(user.id).await;
         Ok(())
