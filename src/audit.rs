@@ -103,7 +103,7 @@ impl Audit {
         let mut file = open(path)?;
         let recent = Mutex::new(tail(&mut file)?);
         let (lines, receiver) = sync_channel(WAITING);
-        let log = Log { path: path.to_owned(), file };
+        let log = Log { path: path.to_owned(), file, cut_short: false };
         let shared = Arc::clone(&state);
         std::thread::Builder::new().name("audit".to_owned()).spawn(move || log.write_all(&receiver, &shared))?;
         Ok(Self { recent, lines: Some(lines), state })
@@ -164,6 +164,8 @@ impl Audit {
 struct Log {
     path: PathBuf,
     file: File,
+    /// The last line may have been written in part: on a full disk, for instance.
+    cut_short: bool,
 }
 
 impl Log {
@@ -183,8 +185,15 @@ impl Log {
             .is_ok_and(|named| self.file.metadata().is_ok_and(|m| (m.dev(), m.ino()) == (named.dev(), named.ino())));
         if !same {
             self.file = open(&self.path)?;
+            self.cut_short = false;
         }
-        self.file.write_all(line)
+        if self.cut_short {
+            self.file.write_all(b"\n")?;
+        }
+        self.cut_short = true;
+        self.file.write_all(line)?;
+        self.cut_short = false;
+        Ok(())
     }
 }
 
@@ -293,6 +302,25 @@ mod tests {
         audit.record(record("b"));
         flush(&audit);
         assert_eq!(ids(&Audit::open(Some(&path)).unwrap()), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_cut_short_hurts_no_other() {
+        // A pipe that is filled while a long line is written.
+        let (mut reader, writer) = io::pipe().unwrap();
+        nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer)));
+        let mut log = Log { path, file: File::from(std::os::fd::OwnedFd::from(writer)), cut_short: false };
+        let long = [b"x".repeat(200_000), b"\n".to_vec()].concat();
+        assert!(log.append(&long).is_err());
+        let mut taken = vec![0; 1 << 16];
+        reader.read_exact(&mut taken).unwrap();
+        log.append(b"{}\n").unwrap();
+        log.append(b"[]\n").unwrap();
+        drop(log);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest.trim_start_matches('x'), "\n{}\n[]\n");
     }
 
     #[test]
