@@ -36,9 +36,10 @@ pub(super) fn list_users(call: &Call) -> Result<Reply, ApiError> {
         let view = call.app.directory.read();
         let dc = administered(call, &view)?;
         if dc.access == Access::Public {
-            users::select(call, &view, view.users(), USER_ORDER)?
+            users::select(call, &view, view.users(), |_| true, USER_ORDER)?
         } else {
-            users::select(call, &view, members(&view, dc).into_iter(), USER_ORDER)?
+            let visible = |user: &User| belongs(&view, dc, user);
+            users::select(call, &view, members(&view, dc).into_iter(), visible, USER_ORDER)?
         }
     };
     Ok(users::reply(call, detail.plain(), users))
@@ -68,7 +69,7 @@ pub(super) fn list_groups(call: &Call) -> Result<Reply, ApiError> {
     let (detail, groups) = {
         let view = call.app.directory.read();
         let dc = administered(call, &view)?;
-        groups::select(call, &view, view.groups_of_datacenter(&dc.name).into_iter())?
+        groups::select(call, &view, |group| group.datacenters.contains(&dc.name))?
     };
     Ok(groups::reply(call, detail.plain(), groups))
 }

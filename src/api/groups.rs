@@ -21,21 +21,21 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
         let view = call.app.directory.read();
         let rights = subject::rights(call, &view);
         subject::check(&rights, Endpoint::Groups, Target::List, Noun::Group)?;
-        select(call, &view, view.groups().filter(|group| rights.manages(group.dc_bound.as_ref())))?
+        select(call, &view, |group| rights.manages(group.dc_bound.as_ref()))?
     };
     Ok(reply(call, detail, groups))
 }
 
-/// Those of `groups` (by name) that the parameters ask for, in their order.
-pub(super) fn select<'v>(
+/// Those of the groups that are `visible` that the parameters ask for, in their order.
+pub(super) fn select(
     call: &Call,
-    view: &'v View<'_>,
-    groups: impl Iterator<Item = &'v Arc<Group>>,
+    view: &View<'_>,
+    visible: impl Fn(&Group) -> bool,
 ) -> Result<(Detail, Vec<Arc<Group>>), ApiError> {
     let detail = Detail::parse(&call.params)?;
     let paging = Paging::parse(&call.params, ORDER)?;
-    let find = |name: &str| subject::group(view, name).filter(|group| group.name.as_str() == name);
-    let groups = paging.page(groups.collect(), find)?;
+    let find = |name: &str| subject::group(view, name).filter(|group| group.name.as_str() == name && visible(group));
+    let groups = paging.page(view.groups().filter(|group| visible(group)).collect(), find)?;
     Ok((detail, groups.into_iter().cloned().collect()))
 }
 

@@ -75,7 +75,11 @@ impl Paging {
             // The original takes both signs for descending.
             let name = part.strip_prefix(['-', '+']);
             let index = fields.iter().position(|field| *field == name.unwrap_or(part));
-            order.push((index.ok_or_else(|| ApiError::bad_order(fields))?, name.is_some()));
+            let index = index.ok_or_else(|| ApiError::bad_order(fields))?;
+            // What is equal by a field is equal by it the second time.
+            if !order.iter().any(|(earlier, _)| *earlier == index) {
+                order.push((index, name.is_some()));
+            }
         }
         let limit = match text("limit") {
             None => usize::MAX,
@@ -261,6 +265,14 @@ mod tests {
             let bad = &format!("order_by={bad}");
             assert!(format!("{:?}", names(bad).unwrap_err()).contains("412"), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_field_that_is_named_again_makes_no_more_work() {
+        let many = format!("order_by=created{}", ",-created,username".repeat(1000));
+        let paging = Paging::parse(&Params::from_query(Some(&many)), &["username", "created"]).unwrap();
+        assert_eq!(paging.order, [(1, false), (0, false)]);
+        assert_eq!(names(&many).unwrap(), names("order_by=created").unwrap());
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
         subject::check(&rights, Endpoint::Users, Target::List, Noun::User)?;
         let paging = Paging::parse(&call.params, users::ORDER)?;
         let all = view.users().filter(|user| rights.manages_user(user)).collect();
-        paging.page(all, |name| users::find(&view, name))?.into_iter().cloned().collect()
+        let find = |name: &str| users::find(&view, name).filter(|user| rights.manages_user(user));
+        paging.page(all, find)?.into_iter().cloned().collect()
     };
     let config = Arc::clone(&call.app.config);
     Ok(Reply::list(call, page, move |_, user, out| {

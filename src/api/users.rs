@@ -26,24 +26,25 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
         let view = call.app.directory.read();
         let rights = subject::rights(call, &view);
         subject::check(&rights, Endpoint::Users, Target::List, Noun::User)?;
-        let users = view.users().filter(|user| rights.manages_user(user));
-        select(call, &view, users, ORDER)?
+        let visible = |user: &User| rights.manages_user(user);
+        select(call, &view, view.users().filter(|user| visible(user)), visible, ORDER)?
     };
     Ok(reply(call, detail, users))
 }
 
-/// Those of `users` (by name) that the parameters ask for, in their order.
+/// Those of `users` (by name) that the parameters ask for, in their order. All of them are `visible`, as `after` must be.
 pub(super) fn select<'v>(
     call: &Call,
     view: &'v View<'_>,
     users: impl Iterator<Item = &'v Arc<User>>,
+    visible: impl Fn(&User) -> bool,
     fields: &[&str],
 ) -> Result<(Detail, Vec<Arc<User>>), ApiError> {
     let detail = Detail::parse(&call.params)?;
     let active = wants_active(&call.params)?;
     let paging = Paging::parse(&call.params, fields)?;
     let users = users.filter(|user| user.is_active() == active).collect();
-    let users = paging.page(users, |name| find(view, name))?;
+    let users = paging.page(users, |name| find(view, name).filter(|user| visible(user)))?;
     Ok((detail, users.into_iter().cloned().collect()))
 }
 

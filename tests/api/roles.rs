@@ -254,6 +254,26 @@ fn neither_an_inactive_user_nor_one_without_api_access_gets_in() {
 }
 
 #[test]
+fn a_cursor_tells_nothing_about_what_is_not_in_the_list() {
+    let world = World::new();
+    world.root.put("/dc/dc4/", &json!({"owner": "free"})).result(200);
+    let (ua, owner) = (world.login("ua"), world.login("free"));
+    for (api, path, own, hidden, missing) in [
+        (&ua, "/accounts/user/", "u1", "u4", "nobody"),
+        (&ua, "/accounts/user/profile/", "u1", "u4", "nobody"),
+        (&ua, "/accounts/group/", "staff3", "loose", "nogroup"),
+        (&owner, "/dc/dc4/group/", "staff4", "admins3", "nogroup"),
+    ] {
+        let after = |name: &str| api.get(&format!("{path}?order_by=created&after={name}"));
+        assert_eq!(after(own).status, 200, "{path}");
+        for name in [hidden, missing] {
+            let expected = json!({"after": [format!("Object with name={name} does not exist.")]});
+            assert_eq!(after(name).result(400), expected, "{path}");
+        }
+    }
+}
+
+#[test]
 fn a_datacenters_owner_and_the_members_of_its_admin_groups_see_who_belongs_to_it() {
     let world = World::new();
     let ua = world.login("ua");
