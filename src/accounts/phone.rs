@@ -1,17 +1,92 @@
-//! Phone numbers: international form in, E.164 kept.
+//! Phone numbers: international form in, E.164 kept; valid is what libphonenumber takes.
+
+use phonenumber::metadata::{DATABASE, Descriptor};
+use phonenumber::{Metadata, PhoneNumber};
+use regex::RegexBuilder;
 
 /// The longest phone number that is looked at, in characters.
 pub(crate) const MAX: usize = 32;
 
 /// The number in E.164 (`+421905123456`), if it begins with `+` and is a valid number of its country. Blanks around it
-/// do not matter.
+/// and punctuation after it do not matter.
 pub(crate) fn e164(text: &str) -> Option<String> {
-    let text = text.trim();
+    let text = text.trim_start().trim_end_matches(|c: char| !c.is_alphanumeric() && c != '#');
     if !text.starts_with('+') || text.chars().count() > MAX {
         return None;
     }
     let number = phonenumber::parse(None, text).ok()?;
-    number.is_valid().then(|| number.format().mode(phonenumber::Mode::E164).to_string())
+    let code = number.country().code();
+    let regions = regions(code)?;
+    let mut national = number.national().to_string();
+    if let Some(written) = written(text, code, &number)
+        && keeps_prefix(regions.first()?, &written, &national)
+    {
+        national = written;
+    }
+    is_valid(&regions, &national).then(|| format!("+{code}{national}"))
+}
+
+/// The digits after the country code, without the extension.
+fn written(text: &str, code: u16, number: &PhoneNumber) -> Option<String> {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let rest = digits.strip_prefix(&code.to_string())?;
+    let extension = number.extension().map_or("", |extension| extension.as_ref());
+    rest.strip_suffix(extension).map(str::to_owned)
+}
+
+/// libphonenumber takes a prefix for calls within the country away only where that does not make another number of a
+/// good one (`+7 800 …`, not 8 and `00 …`). The crate does not look.
+fn keeps_prefix(meta: &Metadata, written: &str, stripped: &str) -> bool {
+    let general = meta.descriptors().general();
+    matches(general, written) && !matches(general, stripped)
+}
+
+/// The countries that share a calling code, the main one first.
+fn regions(code: u16) -> Option<Vec<&'static Metadata>> {
+    let ids = DATABASE.region(&code)?;
+    if ids == ["001"] {
+        return DATABASE.by_code(&code);
+    }
+    Some(ids.into_iter().filter_map(|id| DATABASE.by_id(id)).collect())
+}
+
+/// Whether it is a number of one of these countries. The crate's answer is no use: it also takes longer numbers, of
+/// which a beginning would be one.
+fn is_valid(regions: &[&Metadata], national: &str) -> bool {
+    if let [region] = regions {
+        return is_some_type(region, national);
+    }
+    let of_region = |meta: &&&Metadata| match meta.leading_digits() {
+        Some(digits) => digits.find(national).is_some_and(|found| found.start() == 0),
+        None => is_some_type(meta, national),
+    };
+    regions.iter().find(of_region).is_some_and(|meta| is_some_type(meta, national))
+}
+
+fn is_some_type(meta: &Metadata, national: &str) -> bool {
+    let types = meta.descriptors();
+    let all = [
+        types.fixed_line(),
+        types.mobile(),
+        types.toll_free(),
+        types.premium_rate(),
+        types.shared_cost(),
+        types.voip(),
+        types.personal_number(),
+        types.pager(),
+        types.uan(),
+        types.voicemail(),
+    ];
+    matches(types.general(), national) && all.into_iter().flatten().any(|kind| matches(kind, national))
+}
+
+/// Whether the whole of the number is as described.
+fn matches(description: &Descriptor, national: &str) -> bool {
+    let whole = || {
+        let pattern = format!("^(?:{})$", description.national_number().as_str());
+        RegexBuilder::new(&pattern).ignore_whitespace(true).build().is_ok_and(|regex| regex.is_match(national))
+    };
+    description.is_match(national) && whole()
 }
 
 #[cfg(test)]
@@ -25,6 +100,23 @@ mod tests {
         assert_eq!(e164("+421905123457").as_deref(), Some("+421905123457"));
         assert_eq!(e164(" +421 905 123 457 ").as_deref(), Some("+421905123457"));
         assert_eq!(e164("+1 (650) 253-0000").as_deref(), Some("+16502530000"));
+    }
+
+    #[test]
+    fn what_a_prefix_looks_like_may_belong_to_the_number() {
+        assert_eq!(e164("+7 800 123-45-67").as_deref(), Some("+78001234567"));
+        assert_eq!(e164("+370 800 12 345").as_deref(), Some("+37080012345"));
+        assert_eq!(e164("+375 801 123 4567").as_deref(), Some("+3758011234567"));
+        assert_eq!(e164("+7 8 (495) 123-45-67 ext. 8").as_deref(), Some("+74951234567"));
+        assert_eq!(e164("+39 06 1234 5678.").as_deref(), Some("+390612345678"));
+        assert_eq!(e164("+800 1234 5678").as_deref(), Some("+80012345678"));
+    }
+
+    #[test]
+    fn a_number_with_more_after_it_is_none() {
+        for bad in ["+387611234561", "+8610123456781", "+4990012345671", "+601234567891", "+32322123451"] {
+            assert_eq!(e164(bad), None, "{bad}");
+        }
     }
 
     #[test]
