@@ -46,7 +46,11 @@ impl OpError {
 
 /// The error of a result that is no success; `Ok` for success.
 pub(crate) fn check(result: LdapResult) -> Result<LdapResult, OpError> {
-    let text = || format!("{} (result code {})", result.text, result.rc);
+    let text = || match (name(result.rc), result.text.as_str()) {
+        ("", "") => format!("result code {}", result.rc),
+        ("", text) | (text, "") => format!("{text} (result code {})", result.rc),
+        (name, text) => format!("{name}: {text} (result code {})", result.rc),
+    };
     Err(match result.rc {
         0 => return Ok(result),
         16 | 20 => OpError::ValueState,
@@ -62,6 +66,26 @@ pub(crate) fn check(result: LdapResult) -> Result<LdapResult, OpError> {
         3 | 4 | 10 | 11 | 51..=53 => OpError::unavailable(text()),
         _ => OpError::Store(StoreError::Refused(text())),
     })
+}
+
+/// What an operator reads beside a code, since servers often add no text. Empty for those that say nothing by themselves.
+fn name(code: u32) -> &'static str {
+    match code {
+        3 => "time limit exceeded",
+        4 => "size limit exceeded",
+        8 => "stronger authentication required",
+        10 => "referral",
+        11 => "administrative limit exceeded",
+        13 => "confidentiality required",
+        17 => "undefined attribute type",
+        21 => "invalid attribute syntax",
+        50 => "insufficient access rights",
+        51 => "busy",
+        52 => "unavailable",
+        53 => "unwilling to perform",
+        65 => "object class violation",
+        _ => "",
+    }
 }
 
 /// Whether the request can't have reached the server, so that sending it again is safe.
@@ -82,5 +106,26 @@ pub(crate) fn client_error(error: &LdapError) -> OpError {
             OpError::unavailable("the connection was closed")
         }
         other => OpError::unavailable(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(rc: u32, text: &str) -> String {
+        let result = LdapResult { rc, matched: String::new(), text: text.to_owned(), refs: vec![], ctrls: vec![] };
+        StoreError::from(check(result).unwrap_err()).to_string()
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_words_also_where_the_server_has_none() {
+        assert!(said(50, "").ends_with(": insufficient access rights (result code 50)"));
+        assert!(
+            said(53, "no global superior knowledge")
+                .ends_with("perform: no global superior knowledge (result code 53)")
+        );
+        assert!(said(80, "commit failed").ends_with(": commit failed (result code 80)"));
+        assert!(said(80, "").ends_with(": result code 80"));
     }
 }

@@ -15,8 +15,8 @@ use ldap3::exop::WhoAmI;
 use ldap3::{Ldap, ResultEntry, Scope, SearchOptions};
 use tracing::{debug, info, warn};
 
-use crate::accounts::EntryId;
 use crate::accounts::secrets::random;
+use crate::accounts::{EntryId, StoreError};
 
 use super::super::code;
 use super::super::connection::SharedClient;
@@ -119,7 +119,7 @@ impl Consumer {
     }
 
     async fn try_follow(&self, progress: &mut Progress) -> Result<End, End> {
-        let mut ldap = self.client.connect().await.map_err(|e| End::Lost(format!("{e:?}")))?;
+        let mut ldap = self.client.connect().await.map_err(|e| End::Lost(StoreError::from(e).to_string()))?;
         let alive = ldap.clone();
         let with_cookie = !progress.full;
         self.replica.change(super::tables::Tables::begin_refresh);
@@ -162,7 +162,15 @@ impl Consumer {
             4096 => Ok(End::RefreshRequired),
             // "consumer state is newer than provider!": the provider lost its last states
             53 if with_cookie && !progress.refreshed => Ok(End::RefreshRequired),
-            _ => Err(End::Lost(format!("{:?}", code::check(result).err()))),
+            rc => {
+                let why = code::check(result)
+                    .err()
+                    .map_or_else(|| "the provider ended it".to_owned(), |error| StoreError::from(error).to_string());
+                // time, size and administrative limits: no try will get further
+                let limits =
+                    if matches!(rc, 3 | 4 | 11) { "; the server must have no limits for our identity" } else { "" };
+                Err(End::Lost(why + limits))
+            }
         }
     }
 
