@@ -11,8 +11,8 @@
 //! or         unknown LF                            no answer can be given; not the same as no keys
 //! ```
 //!
-//! The counts in front and the word behind say when an answer is complete, so one that was cut short, however, is never
-//! taken for a whole one. A user without keys and a user nobody knows have the same answer, `keys 0 0`. This module knows
+//! The counts in front and the word behind say when an answer is complete: one that was cut short is never taken for a
+//! whole one. A user without keys and a user nobody knows have the same answer, `keys 0 0`. This module knows
 //! neither sockets nor what makes a line a key.
 
 use std::fmt;

@@ -44,11 +44,16 @@ impl Home {
     /// A text for the operator.
     pub(crate) fn open(dir: &Path) -> Result<Self, String> {
         let fail = |error: std::io::Error| format!("{}: {error}", dir.display());
+        let is_new = !dir.exists();
         fs::create_dir_all(dir).map_err(fail)?;
         let dir = dir.canonicalize().map_err(fail)?;
         let metadata = fs::metadata(&dir).map_err(fail)?;
         if metadata.uid() != Uid::effective().as_raw() {
             return Err(format!("{} belongs to another user: choose a directory of your own", dir.display()));
+        }
+        if !is_new && metadata.mode() & 0o002 != 0 {
+            // /tmp, say: taking the others' rights away would hurt them
+            return Err(format!("{} is open to everybody: choose a directory of your own", dir.display()));
         }
         // others may pass, nobody else may write
         let mode = (metadata.mode() | 0o711) & 0o7755;
@@ -236,6 +241,16 @@ mod tests {
         assert!(folder(&dir.join("file"), None, 0o755).is_err());
         assert!(folder(&dir.join("new"), None, 0o711).is_ok());
         assert_eq!(fs::metadata(dir.join("new")).unwrap().mode() & 0o7777, 0o711);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_everybody_writes_to_is_refused_and_stays_as_it_is() {
+        let dir = scratch("open");
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o1777)).unwrap();
+        assert!(Home::open(&dir).unwrap_err().contains("open to everybody"));
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o7777, 0o1777);
         fs::remove_dir_all(&dir).unwrap();
     }
 
