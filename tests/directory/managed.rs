@@ -3,10 +3,12 @@
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, Uid, User};
 
@@ -382,4 +384,25 @@ fn a_decoy_that_is_cheaper_than_configured_is_renewed() {
     usherd.start_again();
     let hash = one(&usherd, dn).first("userPassword").unwrap();
     assert!(hash.starts_with("{ARGON2}$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+}
+
+#[test]
+fn a_predecessor_that_still_answers_is_not_taken_for_our_own_slapd() {
+    let mut usherd = Usherd::start();
+    assert!(usherd.stop().success());
+    // What a slapd that is being killed has for a moment longer: its lock and its socket.
+    let lock = fs::File::options().write(true).open(usherd.data_dir().join("slapd.lock")).unwrap();
+    let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).unwrap();
+    let socket = usherd.data_dir().join("private/ldapi");
+    let _ = fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket).unwrap();
+    let predecessor = std::thread::spawn(move || {
+        // whoever looks whether it answers, and whoever takes that for an answer
+        let first = listener.accept().unwrap();
+        let second = listener.accept().unwrap();
+        drop((first, second, listener, lock));
+    });
+    usherd.start_again();
+    predecessor.join().unwrap();
+    assert_eq!(usherd.api().get("/accounts/user/").status, 200);
 }

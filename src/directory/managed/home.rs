@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Gid, Uid, User, chown};
@@ -18,6 +19,8 @@ use crate::accounts::secrets::hex;
 
 /// The longest path of a Unix socket, in bytes: `sun_path` of Linux without the final NUL.
 const SOCKET_PATH: usize = 107;
+/// How long to wait for a predecessor that is being killed.
+const PREDECESSOR_LIMIT: Duration = Duration::from_secs(2);
 /// The users that distributions run slapd as.
 const SLAPD_USERS: [&str; 2] = ["openldap", "ldap"];
 
@@ -58,7 +61,7 @@ impl Home {
         // others may pass, nobody else may write
         let mode = (metadata.mode() | 0o711) & 0o7755;
         fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).map_err(fail)?;
-        let lock = lock(&dir)?;
+        let lock = lock(&dir, PREDECESSOR_LIMIT)?;
         let account = if Uid::effective().is_root() { Some(slapd_account()?) } else { None };
         let home = Self { dir, account, _lock: lock };
         home.folder("schema", None, 0o755)?;
@@ -172,15 +175,23 @@ impl Home {
     }
 }
 
-fn lock(dir: &Path) -> Result<Flock<File>, String> {
+/// Takes the lock of DIR. One that was killed a moment ago may still hold it: the kernel takes its time to end a process.
+fn lock(dir: &Path, patience: Duration) -> Result<Flock<File>, String> {
     let path = dir.join("lock");
     let fail = |error: std::io::Error| format!("{}: {error}", path.display());
-    let file =
+    let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fail)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(lock),
-        Err((_, nix::Error::EWOULDBLOCK)) => Err(format!("another usherd dev runs in {}", dir.display())),
-        Err((_, error)) => Err(fail(error.into())),
+    let start = Instant::now();
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((_, nix::Error::EWOULDBLOCK)) if start.elapsed() >= patience => {
+                return Err(format!("another usherd dev runs in {}", dir.display()));
+            }
+            Err((back, nix::Error::EWOULDBLOCK)) => file = back,
+            Err((_, error)) => return Err(fail(error.into())),
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -258,10 +269,14 @@ mod tests {
     fn only_one_holds_the_lock() {
         let dir = scratch("lock");
         fs::create_dir(&dir).unwrap();
-        let first = lock(&dir).unwrap();
-        assert!(lock(&dir).unwrap_err().contains("another usherd dev"));
-        drop(first);
-        assert!(lock(&dir).is_ok());
+        let first = lock(&dir, Duration::ZERO).unwrap();
+        assert!(lock(&dir, Duration::ZERO).unwrap_err().contains("another usherd dev"));
+        let waiting = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| lock(&dir, Duration::from_secs(60)));
+            drop(first);
+            waiting.join().unwrap()
+        });
+        assert!(waiting.is_ok());
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Gid, Pid, Uid, getppid, setgid, setgroups, setuid};
@@ -95,6 +96,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether our own slapd answers: a predecessor that is being killed may still do.
+    fn answers(&self) -> bool {
+        let Ok(stream) = UnixStream::connect(&self.launch.socket) else { return false };
+        let Ok(listener) = getsockopt(&stream, PeerCredentials) else { return false };
+        self.state().pid == Some(Pid::from_raw(listener.pid()))
+    }
+
     fn signal(&self, signal: Signal) {
         if let Some(pid) = self.state().pid {
             // it has not been reaped, so the number is still its own
@@ -116,7 +124,6 @@ impl Slapd {
     /// # Errors
     /// It did not start; with what it said.
     pub(crate) fn start(launch: Launch) -> Result<Self, String> {
-        let socket = launch.socket.clone();
         let shared = Arc::new(Shared { launch, state: Mutex::default(), changed: Condvar::new() });
         let for_keeper = Arc::clone(&shared);
         let keeper = thread::Builder::new()
@@ -125,7 +132,7 @@ impl Slapd {
             .map_err(|e| format!("no thread for slapd: {e}"))?;
         let mut slapd = Self { shared, keeper: Some(keeper) };
         let start = Instant::now();
-        while !answers(&socket) {
+        while !slapd.shared.answers() {
             if slapd.shared.state().ends > 0 || start.elapsed() > START_LIMIT {
                 slapd.end();
                 let mut said = std::mem::take(&mut slapd.shared.state().said);
@@ -168,10 +175,6 @@ impl Drop for Slapd {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn answers(socket: &Path) -> bool {
-    UnixStream::connect(socket).is_ok()
 }
 
 /// Starts slapd again whenever it ends. The thread that runs this lives as long as the process or until `stop`: the
