@@ -3,7 +3,7 @@
 //! Keys and tokens are looked up by a keyed hash, so that neither the time nor the memory layout of a look-up tells
 //! anything about stored ones.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -147,13 +147,20 @@ pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAdd
     let lines: Vec<_> =
         headers.get_all("x-forwarded-for").iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+        let Some(address) = hop_address(hop.trim()) else { break };
         client = address.to_canonical();
         if !is_trusted(&client) {
             break;
         }
     }
     client
+}
+
+/// The address of one hop. Some proxies write the port too.
+fn hop_address(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    text.parse().ok().or_else(with_port).or_else(bracketed)
 }
 
 #[cfg(test)]
@@ -255,6 +262,10 @@ mod tests {
         assert_eq!(client_address(ip("::ffff:10.0.0.1"), &map, &[proxy]), inner);
         let forged = headers(&[("x-forwarded-for", b"1.2.3.4, unknown")]);
         assert_eq!(client_address(proxy, &forged, &[proxy]), proxy);
+        for with_port in ["198.51.100.7:1234", "[2001:db8::7]:1234", "[2001:db8::7]"] {
+            let shown = client_address(proxy, &headers(&[("x-forwarded-for", with_port.as_bytes())]), &[proxy]);
+            assert!(shown == client || shown == ip("2001:db8::7"), "{with_port}: {shown}");
+        }
         let odd = headers(&[("x-forwarded-for", b"1.2.3.4"), ("x-forwarded-for", b"\xff, 198.51.100.7")]);
         assert_eq!(client_address(proxy, &odd, &[proxy]), client);
         let odd = headers(&[("x-forwarded-for", b"1.2.3.4"), ("x-forwarded-for", b"\xff")]);
