@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod both_ways;
 #[cfg(test)]
+mod existing;
+#[cfg(test)]
 mod managed;
 #[cfg(test)]
 mod outage;
