@@ -39,6 +39,9 @@ pub(crate) enum Item {
     Skipped,
 }
 
+/// With one of these ppolicy may refuse a bind before it looks at the password.
+const REFUSED_UNSEEN: [&str; 3] = ["pwdaccountlockedtime", "pwdstarttime", "pwdendtime"];
+
 /// What writes need to know of a user's entry and the domain does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UserFacts {
@@ -48,7 +51,9 @@ pub(crate) struct UserFacts {
     /// The administrator's locks that are set: ppolicy's and 389-DS's.
     pub(crate) locked_time: bool,
     pub(crate) ns_lock: bool,
-    pub(crate) has_password: bool,
+    /// A wrong password costs the server a hash of the configured strength: there is such a password, and nothing for
+    /// which the server refuses without looking at it.
+    pub(crate) refusal_costs_a_hash: bool,
     /// There are `usherSshKey` values about keys that are not there.
     pub(crate) loose_keys: bool,
 }
@@ -95,12 +100,16 @@ impl Decoder {
         let ns_lock = raw.described("nsaccountlock").any(is_true);
         let passwords = raw.values("userpassword");
         let mut slices: Vec<&[u8]> = passwords.iter().map(Vec::as_slice).collect();
+        let password_weak = passwords.iter().any(|v| self.cost.exceeds(v));
         let facts = UserFacts {
             is_account: raw.is("usherAccount"),
             is_key_holder: raw.is("ldapPublicKey"),
             locked_time,
             ns_lock,
-            has_password: !passwords.is_empty(),
+            refusal_costs_a_hash: !passwords.is_empty()
+                && !password_weak
+                && !ns_lock
+                && REFUSED_UNSEEN.iter().all(|name| raw.described(name).next().is_none()),
             loose_keys,
         };
         let user = User {
@@ -125,7 +134,7 @@ impl Decoder {
             callback_key: raw.text("ushercallbackkey").map(SealedKey::from_stored),
             password_epoch: PasswordEpoch(self.ring.password_epoch(&mut slices)),
             unfinished: unfinished(raw),
-            password_weak: passwords.iter().any(|v| self.cost.exceeds(v)),
+            password_weak,
             warnings: warnings.0,
         };
         Item::User(user, facts)

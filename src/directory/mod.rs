@@ -182,8 +182,8 @@ impl Directory {
         let facts = user.and_then(|user| self.read().user_state(user.id)).map(|(_, facts, _)| facts);
         if let (Some(user), Some(facts)) = (user, facts) {
             let accepted = client.accepts(&decoder.tree.user(&user.name), password).await?;
-            // An entry without a password, or with ppolicy's lock, is refused without a hash: that must not show in time.
-            if accepted || (facts.has_password && !facts.locked_time) {
+            // A refusal that costs less than that of an unknown name would show in time.
+            if accepted || facts.refusal_costs_a_hash {
                 return Ok(accepted);
             }
         }

@@ -59,6 +59,7 @@ pub(crate) const REPLICATED: &[&str] = &[
     "description",
     "shadowExpire",
     LOCKED_TIME,
+    "pwdStartTime",
     "pwdEndTime",
     NS_LOCK,
     "member",

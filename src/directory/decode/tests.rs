@@ -64,6 +64,33 @@ fn the_account_ends_at_the_earlier_of_both_ends_and_never_by_minus_one() {
 }
 
 #[test]
+fn what_makes_a_refusal_cheap_is_known() {
+    let costs = |more: &[(&str, &[&[u8]])]| {
+        let mut all: Vec<(&str, &[&[u8]])> = vec![("objectClass", &[b"inetOrgPerson"])];
+        all.extend_from_slice(more);
+        match decode("uid=bob,ou=people,dc=example,dc=org", &all) {
+            Item::User(_, facts) => facts.refusal_costs_a_hash,
+            other => panic!("{other:?}"),
+        }
+    };
+    let hash = password::Cost::default().hash(&crate::accounts::secrets::Secret::new("pw".to_owned())).unwrap();
+    let strong: (&str, &[&[u8]]) = ("userPassword", &[hash.as_bytes()]);
+    assert!(costs(&[strong]));
+    assert!(costs(&[strong, ("usherActive", &[b"FALSE"]), ("shadowExpire", &[b"1"])]));
+    assert!(!costs(&[]));
+    assert!(!costs(&[("userPassword", &[b"{SSHA}c2FsdHk="])]));
+    for (name, value) in [
+        ("pwdAccountLockedTime", &b"000001010000Z"[..]),
+        ("pwdAccountLockedTime", b"20261124001637Z"),
+        ("pwdStartTime", b"20991124001637Z"),
+        ("pwdEndTime", b"20201124001637Z"),
+        ("nsAccountLock", b"TRUE"),
+    ] {
+        assert!(!costs(&[strong, (name, &[value])]), "{name}");
+    }
+}
+
+#[test]
 fn one_bad_key_does_not_hurt_another() {
     let big = vec![b'A'; 1 << 20];
     let bad: [&[u8]; 8] = [
