@@ -1,8 +1,8 @@
 //! The store: everything that speaks LDAP, and the replica from which every read is answered.
 //!
 //! [`Directory`] is the public face: `read` gives a consistent view of the replica, never touching LDAP; the writes are
-//! one LDAP operation per entry and return when this daemon's own replica shows them. What input is valid and who may
-//! do what is decided above, in `accounts` and `api`.
+//! one LDAP operation per entry wherever that can be, and return when this daemon's own replica shows them. What input
+//! is valid and who may do what is decided above, in `accounts` and `api`.
 //!
 //! `dn`, `filter`, `schema`, `code`: names, filters and result codes, each at one place. `raw`, `decode`, `keys`: entries
 //! into the domain's types. `connection`: the client side. `replica`: the consumer and its tables. `writes`: the domain's
