@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Barrier;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, Usherd};
+use crate::support::{Api, Usherd, eventually_true};
 use crate::world::{KEY_A, KEY_B, World, user_body};
 
 #[test]
@@ -66,6 +67,22 @@ fn a_user_made_again_under_an_old_name_inherits_nothing() {
     assert_eq!(again["groups"], json!([]));
     assert_eq!(world.root.get("/accounts/user/u1/sshkey/").result(200), json!([]));
     assert_eq!(session.get("/accounts/user/u1/").detail(403), "Invalid token.");
+}
+
+#[test]
+fn a_new_user_owns_no_datacenter_that_waited_for_an_entry_of_the_name() {
+    let world = World::new();
+    let ldap = world.usherd.ldap();
+    let owner = || world.root.get("/dc/dc4/").result(200)["owner"].clone();
+    // As it is when a user is deleted while a datacenter is given to him.
+    ldap.modify(&format!(
+        "dn: cn=dc4,ou=datacenters,{base}\nchangetype: modify\nreplace: usherOwner\nusherOwner: uid=ghost,ou=people,{base}\n",
+        base = ldap.base_dn()
+    ));
+    eventually_true(Duration::from_secs(10), "the owner shows", || owner() == "ghost");
+    world.create("Ghost", &json!({"dc_bound": false}));
+    assert_eq!(owner(), json!(null));
+    assert_eq!(world.login("Ghost").get("/dc/dc4/").detail(404), "Datacenter not found");
 }
 
 #[test]
@@ -292,7 +309,7 @@ fn parallel_puts_of_different_things_all_hold_and_numbers_never_repeat() {
     for i in 0..8 {
         first.api().post(&format!("/accounts/group/g{i}/"), &json!({"dc_bound": false})).result(201);
     }
-    crate::support::eventually_true(std::time::Duration::from_secs(5), "the groups on the second daemon", || {
+    eventually_true(Duration::from_secs(5), "the groups on the second daemon", || {
         first.api().moved_to(&second.anonymous()).get("/accounts/group/g7/").status == 200
     });
     let joined =

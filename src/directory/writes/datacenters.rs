@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::accounts::error::UniqueField;
 use crate::accounts::secrets::RequestMark;
 use crate::accounts::{Datacenter, DatacenterChange, GroupChange, NewDatacenter, StoreError, UserChange};
-use crate::name::DcName;
+use crate::name::{DcName, UserName};
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
-use super::super::{Directory, schema};
-use super::{attribute, below_nothing, bytes};
+use super::super::{Directory, Inner, schema};
+use super::{attribute, below_nothing, bytes, gone_is_done};
 
 impl Directory {
     /// Adds the datacenter with a new number. Where it has groups, the caller attaches them and then says
@@ -139,6 +139,15 @@ impl Directory {
             }
         }
         Ok(())
+    }
+}
+
+impl Inner {
+    /// Ends the user's ownership, if he has it. A datacenter that is gone is nobody's.
+    pub(super) async fn disown(&self, dc: &DcName, user: &UserName) -> Result<(), StoreError> {
+        let tree = &self.decoder.tree;
+        let change = Change::Delete(schema::OWNER, vec![tree.user(user).into_bytes()]);
+        gone_is_done(self.change_values(&tree.datacenter(dc), vec![change]).await)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::accounts::error::UniqueField;
 use crate::accounts::secrets::{KeyKind, RequestMark, hex, new_key};
 use crate::accounts::{NewUser, StoreError, User, UserChange};
-use crate::name::{GroupName, UserName};
+use crate::name::{DcName, GroupName, UserName};
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
@@ -25,17 +25,7 @@ impl Directory {
         let inner = &*self.0;
         let tree = &inner.decoder.tree;
         let dn = tree.user(&new.name);
-        // Memberships that wait for an entry of this name were given to another entry.
-        let stray: Vec<GroupName> = {
-            let view = self.read();
-            if view.is_claimed(&new.name) { Vec::new() } else { view.naming_groups(&new.name) }
-        };
-        if !stray.is_empty() {
-            inner.is_absent(&dn).await?;
-        }
-        for group in stray {
-            inner.leave(&group, &new.name).await?;
-        }
+        self.forget_user(&new.name, &dn).await?;
         let number = inner.client.increment(&tree.state(), schema::NEXT_USER).await?;
         let mut entry: Vec<Attribute> = vec![
             ("objectClass", ["inetOrgPerson", "ldapPublicKey", "usherAccount"].map(bytes).to_vec()),
@@ -112,6 +102,30 @@ impl Directory {
             inner.join(group, &user.name).await?;
         }
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
+    }
+
+    /// Memberships and datacenters that wait for an entry of this name were given to another entry: one that was deleted
+    /// while they were given.
+    async fn forget_user(&self, name: &UserName, dn: &str) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        let (groups, dcs): (Vec<GroupName>, Vec<DcName>) = {
+            let view = self.read();
+            if view.is_claimed(name) {
+                return Ok(());
+            }
+            let owned = view.datacenters_owned_by(name);
+            (view.naming_groups(name), owned.into_iter().map(|dc| dc.name.clone()).collect())
+        };
+        if !(groups.is_empty() && dcs.is_empty()) {
+            inner.is_absent(dn).await?;
+        }
+        for group in groups {
+            inner.leave(&group, name).await?;
+        }
+        for dc in dcs {
+            inner.disown(&dc, name).await?;
+        }
+        Ok(())
     }
 
     /// Removes the memberships, then the entry. The sessions belong to the entry and end with it.
