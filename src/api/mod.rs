@@ -1,8 +1,9 @@
 //! HTTP: the accounts API, health and metrics. Alone in using hyper's server.
 //!
-//! `listener` and `server` accept connections, `request` takes a request through the order of contract 1.5, `routes` is the one table
-//! of what exists, and one file per resource holds the handlers. Handlers decide nothing about HTTP: they get a [`Call`]
-//! and give a [`Reply`] or an [`ApiError`]. What input is valid and who may do what is `accounts`' business.
+//! `listener` and `server` accept connections, `request` takes a request through the order of contract 1.5, `routes` is
+//! the one table of what exists, and one file per resource holds the handlers. Handlers decide nothing about HTTP: they
+//! get a [`Call`] and give a [`Reply`] or an [`ApiError`]. What input is valid and who may do what is `accounts`'
+//! business.
 //!
 //! Reads are plain functions, so that no read can wait for LDAP. What is too long for one piece is written while it is
 //! sent (`stream`). Writes are futures that run apart from the connection: a client that goes away does not cut one in
@@ -53,9 +54,9 @@ pub(crate) use error::{ApiError, Noun};
 pub(crate) use listener::{Listener, Tls};
 pub(crate) use server::serve;
 
-use crate::accounts::Timestamp;
 use crate::accounts::password::Cost;
 use crate::accounts::secrets::KeyRing;
+use crate::accounts::{EntryId, Timestamp};
 use crate::audit::Audit;
 use crate::config::Config;
 use crate::directory::Directory;
@@ -63,6 +64,9 @@ use crate::sshkey::Policy;
 
 /// Most writes at a time; further ones are told to come back, so that a directory that is away can't fill the memory.
 const WRITES: u32 = 1024;
+
+/// The most of them that one user has who is no SuperAdmin.
+const WRITES_OF_ONE: usize = 128;
 
 /// What of a request body and its parameters is in memory on nobody's account, and the unit in which the rest is counted,
 /// in bytes.
@@ -86,6 +90,8 @@ pub(crate) struct App {
     openapi: Bytes,
     /// One permit for each write that is running.
     writes: Arc<Semaphore>,
+    /// How many of them each user has.
+    writers: Arc<turns::Turns<EntryId>>,
     /// One permit for each [`BODY_UNIT`] of a body beyond its first.
     bodies: Arc<Semaphore>,
 }
@@ -110,6 +116,7 @@ impl App {
             metrics: metrics::Metrics::default(),
             openapi: openapi::text(&config.profile).into(),
             writes: Arc::new(Semaphore::new(usize::try_from(WRITES).unwrap_or(usize::MAX))),
+            writers: Arc::default(),
             bodies: Arc::new(Semaphore::new(BODY_UNITS)),
             config,
         }

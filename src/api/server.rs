@@ -1,7 +1,7 @@
 //! Accepts connections and speaks HTTP/1.1 and HTTP/2 on them. What a request means is `request`'s business.
 //!
-//! Bounds: the number of connections, of all and of one address, the size and number of headers, the time for a head, the time that a connection
-//! may do nothing. Each is per connection, so that a slow client costs others nothing.
+//! Bounds: the number of connections, of all and of one address, the size and number of headers, the time for a head, the
+//! time that a connection may do nothing. The times are each connection's own, so that a slow client costs others nothing.
 
 use std::convert::Infallible;
 use std::io;

@@ -6,10 +6,12 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::http::exchange;
-use crate::support::{Usherd, eventually_true};
+use crate::support::{Api, Usherd, eventually_true};
+use crate::world::World;
 
 const TOO_LARGE: &str = "Request body too large.";
 
@@ -221,6 +223,24 @@ fn one_address_cannot_have_every_connection() {
     eventually_true(Duration::from_secs(10), "there is room again", || {
         usherd.anonymous().try_send("GET", "/ping/", &[], b"").is_ok_and(|answer| answer.status == 200)
     });
+}
+
+#[test]
+fn one_user_cannot_have_every_write() {
+    let world = World::on(Usherd::builder().env("USHER__DIRECTORY__OPERATION_TIMEOUT_MS", "2000").start());
+    let (plain, other) = (world.login("u1"), world.login("u2"));
+    // Without an answer of the directory's, every write takes its time.
+    world.usherd.signal_slapd(Signal::SIGSTOP);
+    let put =
+        |api: &Api, name: &str| api.put(&format!("/accounts/user/{name}/"), &json!({"callback_key": true})).detail(503);
+    let texts: Vec<String> = std::thread::scope(|scope| {
+        let writes: Vec<_> = (0..200).map(|_| scope.spawn(|| put(&plain, "u1"))).collect();
+        writes.into_iter().map(|write| write.join().unwrap()).collect()
+    });
+    let refused = texts.iter().filter(|text| text.starts_with("Too many changes")).count();
+    assert!((1..=200 - 128).contains(&refused), "{refused}");
+    assert!(put(&other, "u2").starts_with("The directory is unavailable."));
+    world.usherd.signal_slapd(Signal::SIGCONT);
 }
 
 #[test]
