@@ -229,8 +229,9 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         pattern: "task/log",
         view: "task_log",
-        about: "Lists the last writes, newest first: a SuperAdmin sees everybody's, others their own. dc \
-                names a datacenter whose writes alone are listed; limit (10) says how many.",
+        about: "Lists the last writes, newest first: a SuperAdmin sees all of them, others their own, and what was \
+                done to them and in datacenters that they administer. dc names a datacenter whose writes alone \
+                are listed; limit (10) says how many.",
         methods: &[(Method::GET, Read(task::log))],
     },
     Route {

@@ -453,7 +453,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         pattern: "task/{task}",
         id: "show_task",
         summary: "Show task",
-        about: "For SuperAdmins and for the user who made the change.",
+        about: "For SuperAdmins, for the user who made the change, and where it was made for the user whom it concerns \
+                and for admins of its datacenter.",
         success: Bare("TaskLogEntry"),
         refusals: &[NoTask],
         ..BASE
