@@ -6,7 +6,7 @@
 //! expect, so each connection runs in a task of its own whose panic is the end of that connection and no more.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ldap3::controls::{
     Control, ControlType, EntryState, RefreshMode, SyncDone, SyncInfo, SyncRequest, SyncState, parse_syncinfo,
@@ -29,6 +29,8 @@ use super::tables::Source;
 
 /// First and longest wait before a new connection; the wait doubles in between and is spread by half.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How long a change may take on the provider while others overtake it.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How often the provider is asked for a sign of life. A stopped server keeps its connections open.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
@@ -50,8 +52,10 @@ enum End {
 /// Where the consumer stands between two connections.
 #[derive(Default)]
 struct Progress {
-    /// Of the last state that was taken in whole; `None`: everything is to be asked for.
+    /// Of a state that was taken in whole; `None`: everything is to be asked for.
     cookie: Option<Vec<u8>>,
+    /// The cookie that follows, and since when it is known.
+    next: Option<(Instant, Vec<u8>)>,
     /// This connection asked without a cookie, so its refresh sends everything that exists.
     full: bool,
     /// A refresh was complete on this connection. Before that no cookie is taken: it would stand for half a state.
@@ -59,9 +63,24 @@ struct Progress {
 }
 
 impl Progress {
-    fn advance(&mut self, cookie: Option<Vec<u8>>) {
-        if self.refreshed && cookie.is_some() {
-            self.cookie = cookie;
+    /// A refresh is complete: its cookie stands for a state of which nothing is missing.
+    fn complete(&mut self, cookie: Option<Vec<u8>>) {
+        self.refreshed = true;
+        self.cookie = cookie.filter(|cookie| is_state(cookie)).or(self.cookie.take());
+        self.next = None;
+    }
+
+    /// A change with its cookie, which may come before a change that was made earlier and took longer: it is used once
+    /// those must have come. What is sent twice because of that does no harm.
+    fn advance(&mut self, cookie: Option<Vec<u8>>, now: Instant) {
+        let Some(cookie) = cookie.filter(|cookie| self.refreshed && is_state(cookie)) else { return };
+        self.settle(now);
+        self.next.get_or_insert((now, cookie));
+    }
+
+    fn settle(&mut self, now: Instant) {
+        if let Some((_, cookie)) = self.next.take_if(|(since, _)| now.saturating_duration_since(*since) >= SETTLED) {
+            self.cookie = Some(cookie);
         }
     }
 }
@@ -76,7 +95,7 @@ impl Consumer {
             let progress = Arc::new(tokio::sync::Mutex::new(Progress {
                 full: cookie.is_none(),
                 cookie: cookie.take(),
-                refreshed: false,
+                ..Progress::default()
             }));
             let task = {
                 let (consumer, progress) = (consumer.clone(), progress.clone());
@@ -91,7 +110,8 @@ impl Consumer {
             };
             consumer.replica.set_in_sync(false);
             // tokio's mutex is not poisoned by a panic: the cookie is that of the last state taken in whole
-            let progress = progress.lock().await;
+            let mut progress = progress.lock().await;
+            progress.settle(Instant::now());
             if progress.refreshed {
                 wait = BACKOFF.0;
             }
@@ -156,7 +176,7 @@ impl Consumer {
             }
         }
         let result = stream.finish().await;
-        progress.advance(done_cookie(&result.ctrls));
+        progress.advance(done_cookie(&result.ctrls), Instant::now());
         match result.rc {
             // e-syncRefreshRequired
             4096 => Ok(End::RefreshRequired),
@@ -203,7 +223,7 @@ impl Consumer {
                 }
             }
         }
-        progress.advance(state.cookie);
+        progress.advance(state.cookie, Instant::now());
         Ok(())
     }
 
@@ -227,8 +247,8 @@ impl Consumer {
                 self.catch_up(cookie.as_deref(), ldap).await?;
                 // the present phase named everything that exists
                 self.replica.change(super::tables::Tables::drop_unseen);
-                self.refresh_ended(refresh_done, progress);
-                cookie
+                self.refresh_ended(refresh_done, cookie, progress);
+                return Ok(());
             }
             SyncInfo::RefreshDelete { cookie, refresh_done } => {
                 self.catch_up(cookie.as_deref(), ldap).await?;
@@ -237,11 +257,11 @@ impl Consumer {
                 if progress.full {
                     self.replica.change(super::tables::Tables::drop_unseen);
                 }
-                self.refresh_ended(refresh_done, progress);
-                cookie
+                self.refresh_ended(refresh_done, cookie, progress);
+                return Ok(());
             }
         };
-        progress.advance(cookie);
+        progress.advance(cookie, Instant::now());
         Ok(())
     }
 
@@ -267,9 +287,9 @@ impl Consumer {
         Ok(())
     }
 
-    fn refresh_ended(&self, done: bool, progress: &mut Progress) {
+    fn refresh_ended(&self, done: bool, cookie: Option<Vec<u8>>, progress: &mut Progress) {
         if done {
-            progress.refreshed = true;
+            progress.complete(cookie);
             self.replica.set_in_sync(true);
             info!("content sync is up to date");
         }
@@ -294,6 +314,12 @@ fn entry_id(uuid: &[u8]) -> Option<EntryId> {
     uuid.try_into().ok().map(EntryId)
 }
 
+/// Whether a cookie stands for a state. OpenLDAP's is `rid=000` alone with a change whose turn was before that of one that
+/// it has told of already: a refresh from there sends everything, as without a cookie, and names nothing that is gone.
+fn is_state(cookie: &[u8]) -> bool {
+    !cookie.is_empty() && (!cookie.starts_with(b"rid=") || oldest_csn(cookie).is_some())
+}
+
 /// The oldest CSN in an OpenLDAP cookie: `rid=000,sid=001,csn=A;B`.
 fn oldest_csn(cookie: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(cookie).ok()?;
@@ -310,7 +336,47 @@ fn done_cookie(controls: &[Control]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::oldest_csn;
+    use super::*;
+
+    const ONE: &str = "rid=000,csn=20261124160123.123456Z#000000#000#000000";
+    const TWO: &str = "rid=000,csn=20261124160124.000000Z#000000#000#000000";
+    const THREE: &str = "rid=000,csn=20261124160125.000000Z#000000#000#000000";
+
+    fn bytes(cookie: &str) -> Option<Vec<u8>> {
+        Some(cookie.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_cookie_counts_once_those_that_it_overtook_must_have_come() {
+        let mut progress = Progress::default();
+        let start = Instant::now();
+        progress.advance(bytes(ONE), start);
+        assert_eq!(progress.cookie, None, "half a state");
+        progress.complete(bytes(ONE));
+        progress.advance(bytes(TWO), start);
+        progress.advance(bytes(THREE), start + SETTLED / 2);
+        assert_eq!(progress.cookie, bytes(ONE));
+        progress.advance(bytes(THREE), start + SETTLED);
+        assert_eq!(progress.cookie, bytes(TWO));
+        progress.settle(start + SETTLED + SETTLED);
+        assert_eq!(progress.cookie, bytes(THREE));
+        progress.complete(None);
+        assert_eq!(progress.cookie, bytes(THREE), "nothing was new");
+    }
+
+    #[test]
+    fn a_cookie_without_a_state_is_none() {
+        let mut progress = Progress::default();
+        progress.complete(bytes(ONE));
+        for none in ["rid=000", "rid=000,csn=", ""] {
+            progress.advance(bytes(none), Instant::now());
+            assert!(progress.next.is_none(), "{none}");
+            progress.complete(bytes(none));
+            assert_eq!(progress.cookie, bytes(ONE), "{none}");
+        }
+        progress.complete(bytes("ldap.example.org:389#cn=x#7"));
+        assert_eq!(progress.cookie, bytes("ldap.example.org:389#cn=x#7"), "another server's form");
+    }
 
     #[test]
     fn the_oldest_csn_of_a_cookie_is_found() {
