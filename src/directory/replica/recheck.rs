@@ -3,7 +3,8 @@
 //! When an entry is deleted or renamed, slapd's `refint` changes those that refer to it late, leaves their entryCSN and
 //! tells no consumer (field notes 1.1). So each of these is read again: soon, and once more when the clean-up must be
 //! over. A reference that was given again in between can be taken away by the same clean-up, unseen: the last look
-//! settles that too. However many references an entry loses at a time, it is read a few times only.
+//! settles that too. So does what comes with a reference to nothing: it may have been written while the entry went away.
+//! However many references an entry loses at a time, it is read a few times only.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

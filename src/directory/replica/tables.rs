@@ -148,7 +148,7 @@ pub(crate) struct Tables {
     pub(super) sessions_of: HashMap<EntryId, HashSet<EntryId>>,
     pub(super) skipped: usize,
     departed: HashMap<(EntryId, UserName), Departure>,
-    /// Entries that lost a reference, since the last time that they were taken.
+    /// Entries that lost a reference or came with one to nothing, since the last time that they were taken.
     suspects: Vec<EntryId>,
     /// Entries that we deleted ourselves: a push that was on its way must not bring them back.
     deleted: HashSet<EntryId>,
@@ -187,9 +187,27 @@ impl Tables {
             (Some(Kept::Datacenter(old)), _) => self.depart_datacenter(&old.name),
             _ => {}
         }
+        // What it refers to may have gone before it did: then the clean-up after that takes the reference away, unseen.
+        if matches!(source, Source::Push | Source::OwnWrite) && self.refers_to_nothing(&kept) {
+            self.suspects.push(id);
+        }
         let ahead = !in_order && before.as_ref().is_none_or(|slot| slot.ahead || slot.csn != csn);
         self.index(id, &kept);
         self.slots.insert(id, Slot { csn, kept, ahead, seen: true });
+    }
+
+    /// Whether the entry refers to one that is not there.
+    fn refers_to_nothing(&self, kept: &Kept) -> bool {
+        let user = |name: &UserName| self.users.get(name).is_empty();
+        let dc = |name: &DcName| self.datacenters.get(name).is_empty();
+        match kept {
+            Kept::User(entry, _) => entry.dc_bound.as_ref().is_some_and(dc),
+            Kept::Group(entry) => {
+                entry.members.iter().any(user) || entry.datacenters.iter().chain(&entry.dc_bound).any(dc)
+            }
+            Kept::Datacenter(entry) => entry.owner.as_ref().is_some_and(user),
+            Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => false,
+        }
     }
 
     /// Forgets an entry that the directory no longer has.
