@@ -44,18 +44,20 @@ pub(crate) struct Consumer {
 /// How a connection ended.
 #[derive(Debug)]
 enum End {
-    /// The provider does not take the cookie.
+    /// The provider does not take the cookie, or is not as far as it says.
     RefreshRequired,
     Lost(String),
 }
 
-/// Where the consumer stands between two connections.
+/// Where the consumer stands, over all its connections.
 #[derive(Default)]
 struct Progress {
     /// Of a state that was taken in whole; `None`: everything is to be asked for.
     cookie: Option<Vec<u8>>,
     /// The cookie that follows, and since when it is known.
     next: Option<(Instant, Vec<u8>)>,
+    /// The newest CSN that a cookie named.
+    newest: String,
     /// This connection asked without a cookie, so its refresh sends everything that exists.
     full: bool,
     /// A refresh was complete on this connection. Before that no cookie is taken: it would stand for half a state.
@@ -63,17 +65,34 @@ struct Progress {
 }
 
 impl Progress {
-    /// A refresh is complete: its cookie stands for a state of which nothing is missing.
-    fn complete(&mut self, cookie: Option<Vec<u8>>) {
-        self.refreshed = true;
-        self.cookie = cookie.filter(|cookie| is_state(cookie)).or(self.cookie.take());
+    /// A new connection.
+    fn begin(&mut self) {
+        self.full = self.cookie.is_none();
         self.next = None;
+        self.refreshed = false;
+    }
+
+    /// A refresh is complete: its cookie stands for a state of which nothing is missing. False if that is older than what
+    /// was known before: the provider was set back, and does not say what is no more.
+    fn complete(&mut self, cookie: Option<Vec<u8>>) -> bool {
+        self.cookie = cookie.filter(|cookie| is_state(cookie)).or(self.cookie.take());
+        let newest = self.cookie.as_deref().and_then(|cookie| csns(cookie).max()).unwrap_or_default();
+        if newest < self.newest.as_str() {
+            return false;
+        }
+        newest.clone_into(&mut self.newest);
+        self.next = None;
+        self.refreshed = true;
+        true
     }
 
     /// A change with its cookie, which may come before a change that was made earlier and took longer: it is used once
     /// those must have come. What is sent twice because of that does no harm.
     fn advance(&mut self, cookie: Option<Vec<u8>>, now: Instant) {
         let Some(cookie) = cookie.filter(|cookie| self.refreshed && is_state(cookie)) else { return };
+        if let Some(newest) = csns(&cookie).max().filter(|csn| *csn > self.newest.as_str()) {
+            newest.clone_into(&mut self.newest);
+        }
         self.settle(now);
         self.next.get_or_insert((now, cookie));
     }
@@ -89,14 +108,10 @@ impl Consumer {
     /// Runs for as long as the daemon does.
     pub(crate) async fn run(self) {
         let consumer = Arc::new(self);
-        let mut cookie = None;
+        let progress = Arc::new(tokio::sync::Mutex::new(Progress::default()));
         let mut wait = BACKOFF.0;
         loop {
-            let progress = Arc::new(tokio::sync::Mutex::new(Progress {
-                full: cookie.is_none(),
-                cookie: cookie.take(),
-                ..Progress::default()
-            }));
+            progress.lock().await.begin();
             let task = {
                 let (consumer, progress) = (consumer.clone(), progress.clone());
                 tokio::spawn(async move { consumer.follow(&mut *progress.lock().await).await })
@@ -117,11 +132,13 @@ impl Consumer {
             }
             match end {
                 End::RefreshRequired => {
-                    info!("the provider wants a full refresh; reads go on from what is here");
+                    *progress = Progress::default();
+                    drop(progress);
+                    info!("a full refresh is needed; reads go on from what is here");
                     tokio::time::sleep(BACKOFF.0).await;
                 }
                 End::Lost(why) => {
-                    cookie.clone_from(&progress.cookie);
+                    drop(progress);
                     warn!(why, retry_ms = wait.as_millis(), "content sync was lost; reads go on from what is here");
                     let [spread] = random::<1>();
                     tokio::time::sleep(wait.mul_f64(0.5 + f64::from(spread) / 510.0)).await;
@@ -247,8 +264,7 @@ impl Consumer {
                 self.catch_up(cookie.as_deref(), ldap).await?;
                 // the present phase named everything that exists
                 self.replica.change(super::tables::Tables::drop_unseen);
-                self.refresh_ended(refresh_done, cookie, progress);
-                return Ok(());
+                return self.refresh_ended(refresh_done, cookie, progress);
             }
             SyncInfo::RefreshDelete { cookie, refresh_done } => {
                 self.catch_up(cookie.as_deref(), ldap).await?;
@@ -257,8 +273,7 @@ impl Consumer {
                 if progress.full {
                     self.replica.change(super::tables::Tables::drop_unseen);
                 }
-                self.refresh_ended(refresh_done, cookie, progress);
-                return Ok(());
+                return self.refresh_ended(refresh_done, cookie, progress);
             }
         };
         progress.advance(cookie, Instant::now());
@@ -269,7 +284,7 @@ impl Consumer {
     /// written after the search began; but contextCSN stays behind a write that is done while an older one is not. Such
     /// an entry comes neither in the refresh nor after it. All of them are newer than the refresh's own cookie says.
     async fn catch_up(&self, cookie: Option<&[u8]>, ldap: &Ldap) -> Result<(), End> {
-        let Some(csn) = cookie.and_then(oldest_csn) else { return Ok(()) };
+        let Some(csn) = cookie.and_then(|cookie| csns(cookie).min()) else { return Ok(()) };
         let filter = Filter::All(vec![ours(), Filter::AtLeast(schema::ENTRY_CSN, csn)]).text();
         let mut ldap = ldap.clone();
         ldap.with_timeout(self.client.operation_timeout());
@@ -287,12 +302,15 @@ impl Consumer {
         Ok(())
     }
 
-    fn refresh_ended(&self, done: bool, cookie: Option<Vec<u8>>, progress: &mut Progress) {
+    fn refresh_ended(&self, done: bool, cookie: Option<Vec<u8>>, progress: &mut Progress) -> Result<(), End> {
         if done {
-            progress.complete(cookie);
+            if !progress.complete(cookie) {
+                return Err(End::RefreshRequired);
+            }
             self.replica.set_in_sync(true);
             info!("content sync is up to date");
         }
+        Ok(())
     }
 
     /// Asks for a sign of life on the consumer's own connection. Not a search: searches are counted.
@@ -317,14 +335,14 @@ fn entry_id(uuid: &[u8]) -> Option<EntryId> {
 /// Whether a cookie stands for a state. OpenLDAP's is `rid=000` alone with a change whose turn was before that of one that
 /// it has told of already: a refresh from there sends everything, as without a cookie, and names nothing that is gone.
 fn is_state(cookie: &[u8]) -> bool {
-    !cookie.is_empty() && (!cookie.starts_with(b"rid=") || oldest_csn(cookie).is_some())
+    !cookie.is_empty() && (!cookie.starts_with(b"rid=") || csns(cookie).next().is_some())
 }
 
-/// The oldest CSN in an OpenLDAP cookie: `rid=000,sid=001,csn=A;B`.
-fn oldest_csn(cookie: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(cookie).ok()?;
-    let list = text.split_once("csn=")?.1;
-    list.split(',').next()?.split(';').filter(|csn| !csn.is_empty()).min()
+/// The CSNs in an OpenLDAP cookie: `rid=000,sid=001,csn=A;B`.
+fn csns(cookie: &[u8]) -> impl Iterator<Item = &str> {
+    let text = std::str::from_utf8(cookie).unwrap_or_default();
+    let list = text.split_once("csn=").and_then(|(_, rest)| rest.split(',').next()).unwrap_or_default();
+    list.split(';').filter(|csn| !csn.is_empty())
 }
 
 fn done_cookie(controls: &[Control]) -> Option<Vec<u8>> {
@@ -352,7 +370,7 @@ mod tests {
         let start = Instant::now();
         progress.advance(bytes(ONE), start);
         assert_eq!(progress.cookie, None, "half a state");
-        progress.complete(bytes(ONE));
+        assert!(progress.complete(bytes(ONE)));
         progress.advance(bytes(TWO), start);
         progress.advance(bytes(THREE), start + SETTLED / 2);
         assert_eq!(progress.cookie, bytes(ONE));
@@ -360,32 +378,49 @@ mod tests {
         assert_eq!(progress.cookie, bytes(TWO));
         progress.settle(start + SETTLED + SETTLED);
         assert_eq!(progress.cookie, bytes(THREE));
-        progress.complete(None);
+        progress.begin();
+        assert!(progress.complete(None));
         assert_eq!(progress.cookie, bytes(THREE), "nothing was new");
+    }
+
+    #[test]
+    fn a_provider_that_was_set_back_to_what_the_cookie_says_is_noticed() {
+        let mut progress = Progress::default();
+        assert!(progress.complete(bytes(ONE)));
+        progress.advance(bytes(TWO), Instant::now());
+        for up_to_date in [None, bytes(ONE)] {
+            progress.begin();
+            assert_eq!(progress.cookie, bytes(ONE));
+            assert!(!progress.complete(up_to_date));
+        }
+        progress.begin();
+        assert!(progress.complete(bytes(TWO)));
     }
 
     #[test]
     fn a_cookie_without_a_state_is_none() {
         let mut progress = Progress::default();
-        progress.complete(bytes(ONE));
+        assert!(progress.complete(bytes(ONE)));
         for none in ["rid=000", "rid=000,csn=", ""] {
             progress.advance(bytes(none), Instant::now());
             assert!(progress.next.is_none(), "{none}");
-            progress.complete(bytes(none));
+            assert!(progress.complete(bytes(none)));
             assert_eq!(progress.cookie, bytes(ONE), "{none}");
         }
-        progress.complete(bytes("ldap.example.org:389#cn=x#7"));
+        let mut progress = Progress::default();
+        assert!(progress.complete(bytes("ldap.example.org:389#cn=x#7")));
         assert_eq!(progress.cookie, bytes("ldap.example.org:389#cn=x#7"), "another server's form");
     }
 
     #[test]
-    fn the_oldest_csn_of_a_cookie_is_found() {
+    fn the_csns_of_a_cookie_are_found() {
         let one = "20261124160123.123456Z#000000#000#000000";
         let two = "20261124160122.000000Z#000000#001#000000";
-        assert_eq!(oldest_csn(format!("rid=000,csn={one}").as_bytes()), Some(one));
-        assert_eq!(oldest_csn(format!("rid=000,csn={one};{two},delcsn={one}").as_bytes()), Some(two));
+        let all = |cookie: &str| csns(cookie.as_bytes()).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(all(&format!("rid=000,csn={one}")), [one]);
+        assert_eq!(all(&format!("rid=000,csn={one};{two},delcsn={one}")), [one, two]);
         for none in ["", "rid=000", "csn=", "ldap://host#cn=x#7"] {
-            assert_eq!(oldest_csn(none.as_bytes()), None, "{none}");
+            assert_eq!(all(none), [""; 0], "{none}");
         }
     }
 }
