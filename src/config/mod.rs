@@ -85,6 +85,13 @@ pub(crate) struct Http {
     pub(crate) trusted_proxies: Vec<std::net::IpAddr>,
 }
 
+impl Http {
+    /// The scheme of `listen`'s URL.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls_certificate_file.is_some() { "https" } else { "http" }
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
         Self {

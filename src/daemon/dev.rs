@@ -93,7 +93,7 @@ pub(crate) async fn run(args: DevArgs) -> Result<(), String> {
     let result = async {
         let credentials = entries(&home, &config, &parts, |credentials| {
             let env = AdminEnv {
-                api_url: &format!("http://{}/api", reachable(address)),
+                api_url: &format!("{}://{}/api", config.http.scheme(), reachable(address)),
                 username: ADMIN,
                 credentials,
                 ldap_url: &sockets.local_url,

@@ -74,7 +74,7 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
     let audit = Audit::open(config.audit.file.as_deref()).map_err(|e| format!("audit.file: {e}"))?;
     let address = http.local_addr().map_err(|e| format!("http.listen: {e}"))?;
     let tls = tls::follow(&config.http)?;
-    let scheme = if tls.is_some() { "https" } else { "http" };
+    let scheme = config.http.scheme();
     let mut listeners = vec![Listener::Tcp(http, tls)];
     if let Some(path) = &config.http.socket {
         listeners.push(Listener::Unix(socket::bind("http.socket", path, socket::FOR_GROUP).await?));

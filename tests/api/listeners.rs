@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Usherd, eventually_true};
+use crate::support::{TempDir, Usherd, eventually_true};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -32,6 +32,18 @@ fn curl(args: &[&str]) -> Output {
 fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn admin_env_names_the_api_by_the_scheme_that_it_speaks() {
+    let dir = TempDir::new();
+    let [certificate, key] = certificate(dir.path(), "dev");
+    let dev = Usherd::builder()
+        .env("USHER__HTTP__TLS_CERTIFICATE_FILE", &certificate)
+        .env("USHER__HTTP__TLS_KEY_FILE", &key)
+        .start();
+    assert!(dev.url().starts_with("https://"), "{}", dev.url());
+    assert_eq!(dev.admin.api_url, dev.url());
 }
 
 #[test]
