@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ldap3::controls::{Assertion, Control, ControlType, PostRead, RawControl};
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, Scope, SearchOptions};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, Scope};
 use tokio::sync::{Mutex, Semaphore};
 use tracing::{debug, warn};
 
@@ -304,17 +304,38 @@ impl Client {
 
     /// Reads one entry; `None` if it does not exist. Not for answering requests: those are answered by the replica.
     pub(crate) async fn read(&self, dn: &str, attributes: &[&'static str]) -> Result<Option<RawEntry>, OpError> {
+        match self.search(dn, Scope::Base, "(objectClass=*)", attributes).await {
+            Ok(entries) => Ok(entries.into_iter().next()),
+            Err(OpError::Store(StoreError::NotFound)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The entries below `base` for which `filter`, which only few may satisfy, is true.
+    pub(crate) async fn find(
+        &self,
+        base: &str,
+        filter: &Filter<'_>,
+        attributes: &[&'static str],
+    ) -> Result<Vec<RawEntry>, OpError> {
+        self.search(base, Scope::Subtree, &filter.text(), attributes).await
+    }
+
+    async fn search(
+        &self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+        attributes: &[&'static str],
+    ) -> Result<Vec<RawEntry>, OpError> {
         let mut retried = false;
         loop {
             let (place, mut ldap) = self.writer().await?;
-            ldap.with_timeout(self.operation_timeout).with_search_options(SearchOptions::new().sizelimit(1));
-            match ldap.search(dn, Scope::Base, "(objectClass=*)", attributes.to_vec()).await {
+            ldap.with_timeout(self.operation_timeout);
+            match ldap.search(base, scope, filter, attributes.to_vec()).await {
                 Ok(result) => {
-                    return match code::check(result.1) {
-                        Ok(_) => Ok(result.0.into_iter().find_map(|entry| RawEntry::from_tag(entry.0))),
-                        Err(OpError::Store(StoreError::NotFound)) => Ok(None),
-                        Err(error) => Err(error),
-                    };
+                    code::check(result.1)?;
+                    return Ok(result.0.into_iter().filter_map(|entry| RawEntry::from_tag(entry.0)).collect());
                 }
                 Err(error) => {
                     self.give_up(place, &error).await;

@@ -329,6 +329,25 @@ fn a_user_renamed_while_the_old_name_is_deleted_is_still_a_user() {
 }
 
 #[test]
+fn names_and_addresses_that_an_ldap_tool_gave_up_are_free() {
+    let usherd = Usherd::start();
+    create(&usherd, "bob", &json!({}));
+    usherd.ldap().modify(&format!("dn: {}\nchangetype: modrdn\nnewrdn: uid=robert\ndeleteoldrdn: 1\n", user_dn("bob")));
+    let mail = "replace: mail\nmail: robert@example.com\n";
+    usherd.ldap().modify(&format!("dn: {}\nchangetype: modify\n{mail}", user_dn("robert")));
+    eventually_true(SOON, "robert with the new address", || {
+        usherd.api().get("/accounts/user/robert/").json()["result"]["email"] == json!("robert@example.com")
+    });
+    create(&usherd, "ann", &json!({}));
+    usherd.api().put("/accounts/user/ann/", &json!({"email": "BOB@example.com"})).result(200);
+    create(&usherd, "Bob", &json!({"email": "another@example.com"}));
+    let taken = json!({"email": ["This email is already in use. Please supply a different email."]});
+    for email in ["robert@example.com", "bob@example.com"] {
+        assert_eq!(usherd.api().put("/accounts/user/Bob/", &json!({"email": email})).result(400), taken);
+    }
+}
+
+#[test]
 fn groups_changed_by_ldap_tools_count_at_once() {
     let usherd = Usherd::start();
     create(&usherd, "bob", &json!({}));

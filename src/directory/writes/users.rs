@@ -9,7 +9,7 @@ use crate::name::{DcName, GroupName, UserName};
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
-use super::super::decode::UserFacts;
+use super::super::decode::{Item, UserFacts};
 use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
 use super::{ROUNDS, attribute, below_nothing, boolean, bytes, unique};
@@ -54,7 +54,13 @@ impl Directory {
         entry.push((schema::API_KEY, vec![api_key]));
         entry.push((schema::API_KEY_HASH, vec![api_key_hash]));
         entry.push((schema::CALLBACK_KEY, vec![inner.new_callback_key()]));
-        let raw = inner.client.add(&dn, &entry).await.map_err(below_nothing).map_err(|error| match error {
+        let added = match inner.client.add(&dn, &entry).await {
+            Err(OpError::NotUnique(_)) if inner.free_identities(&new.name, &new.email).await? => {
+                inner.client.add(&dn, &entry).await
+            }
+            other => other,
+        };
+        let raw = added.map_err(below_nothing).map_err(|error| match error {
             OpError::Constraint(text) => StoreError::PasswordRefused(text),
             OpError::Other(_) if new.name.as_str().len() > MDB_NAME => StoreError::NameTooLong,
             other => unique(other, UniqueField::Identity),
@@ -201,10 +207,46 @@ impl Inner {
                     return Err(StoreError::PasswordRefused(text));
                 }
                 Err(OpError::Constraint(_)) if unnumbered => self.reread(&dn).await?,
-                Err(error) => return Err(unique(error, UniqueField::Identity)),
+                Err(error) => {
+                    let email = change.email.as_ref().filter(|_| matches!(error, OpError::NotUnique(_)));
+                    let freed = match email {
+                        Some(email) => self.free_identities(&now.name, email).await?,
+                        None => false,
+                    };
+                    if !freed {
+                        return Err(unique(error, UniqueField::Identity));
+                    }
+                }
             }
         }
         Err(StoreError::Contended)
+    }
+
+    /// Takes the canonical forms of a name and an address away from entries that went by them before an LDAP tool renamed
+    /// them or changed their address; whether there were any.
+    async fn free_identities(&self, name: &UserName, email: &str) -> Result<bool, StoreError> {
+        let forms = identities(name, email);
+        let forms: Vec<&str> = forms.iter().filter_map(|form| std::str::from_utf8(form).ok()).collect();
+        let filter = Filter::Any(forms.iter().map(|form| Filter::Equal(schema::IDENTITY, form)).collect());
+        let tree = &self.decoder.tree;
+        let mut freed = false;
+        for raw in self.client.find(tree.base(), &filter, schema::REPLICATED).await? {
+            let Some(Item::User(user, _)) = self.decoder.decode(&raw, None).map(|decoded| decoded.item) else {
+                continue;
+            };
+            let own = identities(&user.name, &user.email);
+            let is_stale = |value: &&Vec<u8>| {
+                forms.iter().any(|form| value.eq_ignore_ascii_case(form.as_bytes()))
+                    && !own.iter().any(|form| value.eq_ignore_ascii_case(form))
+            };
+            let stale: Vec<_> = raw.values("usheridentity").iter().filter(is_stale).cloned().collect();
+            if !stale.is_empty() {
+                let change = Change::Delete(schema::IDENTITY, stale);
+                self.change_values(&tree.user(&user.name), vec![change]).await?;
+                freed = true;
+            }
+        }
+        Ok(freed)
     }
 
     fn field_changes(&self, now: &User, facts: UserFacts, change: &UserChange) -> Vec<Change> {
