@@ -8,6 +8,7 @@ pub(crate) const SUPER_ADMIN: &str = "usherSuperAdmin";
 pub(crate) const SSH_KEY: &str = "usherSshKey";
 pub(crate) const SSH_PUBLIC_KEY: &str = "sshPublicKey";
 pub(crate) const DC_BOUND: &str = "usherDcBound";
+/// Only the directory's guard looks at it, so it is not replicated.
 pub(crate) const IDENTITY: &str = "usherIdentity";
 pub(crate) const API_KEY: &str = "usherApiKey";
 pub(crate) const API_KEY_HASH: &str = "usherApiKeyHash";
@@ -69,7 +70,6 @@ pub(crate) const REPLICATED: &[&str] = &[
     API_ACCESS,
     SUPER_ADMIN,
     DC_BOUND,
-    IDENTITY,
     API_KEY,
     API_KEY_HASH,
     CALLBACK_KEY,

@@ -229,8 +229,9 @@ impl Inner {
         let forms: Vec<&str> = forms.iter().filter_map(|form| std::str::from_utf8(form).ok()).collect();
         let filter = Filter::Any(forms.iter().map(|form| Filter::Equal(schema::IDENTITY, form)).collect());
         let tree = &self.decoder.tree;
+        let attributes = [schema::REPLICATED, &[schema::IDENTITY]].concat();
         let mut freed = false;
-        for raw in self.client.find(tree.base(), &filter, schema::REPLICATED).await? {
+        for raw in self.client.find(tree.base(), &filter, &attributes).await? {
             let Some(Item::User(user, _)) = self.decoder.decode(&raw, None).map(|decoded| decoded.item) else {
                 continue;
             };
