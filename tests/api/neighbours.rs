@@ -301,10 +301,11 @@ fn parallel_puts_of_different_things_all_hold_and_numbers_never_repeat() {
         api.put("/accounts/user/p0/profile/", &json!({ fields[i]: format!("v{i}") })).status
     });
     assert_eq!(changed, [200; 8]);
-    let profile = first.api().get("/accounts/user/p0/profile/").result(200);
-    for (i, field) in fields.iter().enumerate() {
-        assert_eq!(profile[field], format!("v{i}"));
-    }
+    // What one daemon wrote comes to the other by content sync.
+    eventually_true(Duration::from_secs(5), "all fields hold", || {
+        let profile = first.api().get("/accounts/user/p0/profile/").result(200);
+        fields.iter().enumerate().all(|(i, field)| profile[field] == format!("v{i}"))
+    });
 
     for i in 0..8 {
         first.api().post(&format!("/accounts/group/g{i}/"), &json!({"dc_bound": false})).result(201);
@@ -315,5 +316,7 @@ fn parallel_puts_of_different_things_all_hold_and_numbers_never_repeat() {
     let joined =
         together(both, 8, |api, i| api.put(&format!("/accounts/group/g{i}/"), &json!({"users": ["p1", "p2"]})).status);
     assert_eq!(joined, [200; 8]);
-    assert_eq!(first.api().get("/accounts/user/p1/").result(200)["groups"].as_array().map(Vec::len), Some(8));
+    eventually_true(Duration::from_secs(5), "all memberships hold", || {
+        first.api().get("/accounts/user/p1/").result(200)["groups"].as_array().map(Vec::len) == Some(8)
+    });
 }
