@@ -248,6 +248,29 @@ fn a_user_created_again_under_the_old_name_is_in_no_group_whoever_did_it() {
     assert!(usherd.ldap().search("dc=example,dc=org", "sub", &member, &["cn"]).is_empty());
 }
 
+#[test]
+fn a_membership_given_while_the_directory_cleans_up_after_a_predecessor_holds() {
+    let usherd = Usherd::start();
+    create(&usherd, "bob", &json!({}));
+    let dn = user_dn("bob");
+    let group =
+        |n| format!("dn: cn=g{n},ou=groups,dc=example,dc=org\nobjectClass: usherGroup\ncn: g{n}\nmember: {dn}\n\n");
+    usherd.ldap().add(&(0..200).map(group).collect::<String>());
+    eventually_true(SOON, "bob is in all of them", || groups(&usherd, "bob").as_array().unwrap().len() == 200);
+    let again = format!("dn: {dn}\nchangetype: add\nobjectClass: inetOrgPerson\ncn: Bob\nsn: B\n");
+    usherd.ldap().modify(&format!("dn: {dn}\nchangetype: delete\n\n{again}"));
+    eventually_true(SOON, "the new entry in the API", || {
+        usherd.api().get("/accounts/user/bob/").json()["result"]["first_name"] == json!("")
+    });
+    usherd.api().put("/accounts/user/bob/", &json!({"groups": ["g150"]})).result(200);
+    usherd.api().put("/accounts/group/g190/", &json!({"users": ["bob"]})).result(200);
+    let member = format!("(member={dn})");
+    let stored = || usherd.ldap().search("ou=groups,dc=example,dc=org", "one", &member, &["cn"]);
+    eventually_true(SOON, "refint was in all of them", || stored().len() <= 2);
+    assert_eq!(stored().iter().filter_map(|group| group.first("cn")).collect::<Vec<_>>(), ["g150", "g190"]);
+    assert_eq!(groups(&usherd, "bob"), json!(["g150", "g190"]));
+}
+
 fn add_member(usherd: &Usherd, group: &str, name: &str) {
     usherd.ldap().modify(&format!(
         "dn: cn={group},ou=groups,dc=example,dc=org\nchangetype: modify\nadd: member\nmember: {}\n",

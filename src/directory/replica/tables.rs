@@ -267,6 +267,15 @@ impl Tables {
         self.departed.keys().filter(move |(_, member)| member == user).map(|(group, _)| *group)
     }
 
+    /// Those of `members` who went away from the group less than `age` ago and may still be named by it.
+    pub(crate) fn departed_lately(&self, group: EntryId, members: &[UserName], age: Duration) -> Vec<UserName> {
+        let lately = |member: &&UserName| {
+            let departure = self.departed.get(&(group, (*member).clone()));
+            departure.is_some_and(|departure| departure.at.elapsed() < age)
+        };
+        if self.departed.is_empty() { Vec::new() } else { members.iter().filter(lately).cloned().collect() }
+    }
+
     /// The entries that lost a reference since the last call.
     pub(super) fn take_suspects(&mut self) -> Vec<EntryId> {
         std::mem::take(&mut self.suspects)

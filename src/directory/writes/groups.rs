@@ -1,6 +1,7 @@
 //! Writing groups and memberships. Members are added and deleted as single values, so that parallel writers all hold.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::accounts::error::UniqueField;
 use crate::accounts::{Group, GroupChange, NewGroup, StoreError};
@@ -8,8 +9,13 @@ use crate::name::{DcName, GroupName, UserName};
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
+use super::super::decode::Item;
 use super::super::{Directory, Inner, schema};
 use super::{attribute, below_nothing, bytes, gone_is_done, unique};
+
+/// How long `refint` may take to come to a group, and how often the group is looked at meanwhile.
+const CLEAN_UP: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Directory {
     pub(crate) async fn create_group(&self, new: NewGroup) -> Result<Arc<Group>, StoreError> {
@@ -77,6 +83,7 @@ impl Directory {
         .collect();
         let all: Vec<Change> = [&removals, &fields, &additions].into_iter().flatten().cloned().collect();
         if !all.is_empty() {
+            inner.await_clean_up(group, &change.add_members).await?;
             inner.replica.change(|tables| tables.readmit(group, &change.add_members));
             match inner.client.modify(&dn, &all, None).await {
                 Ok(raw) => inner.take_in(&dn, raw).await?,
@@ -122,11 +129,30 @@ impl Directory {
 }
 
 impl Inner {
+    /// Waits until slapd's `refint` is done with the group, where users of these names went away from it: a membership
+    /// that is given before is taken away again, unseen. Where it does not come, nothing is waited for but its time.
+    async fn await_clean_up(&self, group: &Group, members: &[UserName]) -> Result<(), StoreError> {
+        let dn = self.decoder.tree.group(&group.name);
+        loop {
+            let departed = self.replica.read().departed_lately(group.id, members, CLEAN_UP);
+            if departed.is_empty() {
+                return Ok(());
+            }
+            let stored = self.client.read(&dn, schema::REPLICATED).await?;
+            let stored = stored.and_then(|raw| self.decoder.decode(&raw, None)).map(|decoded| decoded.item);
+            if !matches!(stored, Some(Item::Group(stored)) if departed.iter().any(|m| stored.members.contains(m))) {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// Makes the user a member of the group, if he is none. A group that is gone has no members.
     pub(super) async fn join(&self, group: &GroupName, user: &UserName) -> Result<(), StoreError> {
         let tree = &self.decoder.tree;
         let known = self.view().group(group).cloned();
         if let Some(known) = known {
+            self.await_clean_up(&known, std::slice::from_ref(user)).await?;
             self.replica.change(|tables| tables.readmit(&known, std::slice::from_ref(user)));
         }
         let change = Change::Add("member", vec![tree.user(user).into_bytes()]);
