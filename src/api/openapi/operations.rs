@@ -324,7 +324,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "show_datacenter",
         summary: "Show datacenter",
         about: "For everybody who can see it.",
-        query: &[Full, Extended],
+        query: &[Extended],
         success: One("Datacenter"),
         refusals: DATACENTER,
         ..BASE
@@ -392,7 +392,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "show_datacenter_group",
         summary: "Show user group of datacenter",
         about: DC_ADMIN,
-        query: &[Full, Extended],
         success: One("Group"),
         refusals: ATTACHED,
         ..BASE
