@@ -6,7 +6,7 @@
 use ldap3::asn1::{PL, StructureTag, parse_tag};
 
 /// An entry: its DN and its attributes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RawEntry {
     pub(crate) dn: String,
     attributes: Vec<(String, Vec<Vec<u8>>)>,

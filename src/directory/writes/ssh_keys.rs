@@ -73,11 +73,8 @@ impl Directory {
                     // what an LDAP tool left of an earlier time with this key says nothing about it now
                     let mut changes = if facts.loose_keys {
                         let raw = inner.client.read(&dn, schema::REPLICATED).await?.ok_or(StoreError::NotFound)?;
-                        let fingerprint = key.public.fingerprint_sha256();
-                        if raw.values("sshpublickey").iter().any(|v| holds(v, &fingerprint)) {
-                            return Err(StoreError::Key(KeyConflict::Fingerprint));
-                        }
-                        values_about(&raw, &fingerprint)
+                        refuse_held(&raw, key)?;
+                        values_about(&raw, &key.public.fingerprint_sha256())
                     } else {
                         Vec::new()
                     };
@@ -97,16 +94,17 @@ impl Directory {
             let version = Filter::Equal(schema::ENTRY_CSN, &csn);
             match inner.client.modify(&dn, &changes, (!csn.is_empty()).then_some(&version)).await {
                 Ok(raw) => {
-                    let rest = match (&decision, &raw) {
-                        (KeyChange::Remove(key), Some(raw)) => values_about(raw, &key.public.fingerprint_sha256()),
-                        _ => Vec::new(),
+                    let is_left =
+                        |key: &SshKey, raw: &RawEntry| !values_about(raw, &key.public.fingerprint_sha256()).is_empty();
+                    stored = match &decision {
+                        KeyChange::Remove(key) => raw.as_ref().filter(|raw| is_left(key, raw)).cloned(),
+                        KeyChange::Add(_) => None,
                     };
                     inner.take_in(&dn, raw).await?;
-                    if rest.is_empty() {
+                    if stored.is_none() {
                         return self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound);
                     }
                     // the key stood in more than one value: on to the others
-                    stored = inner.client.read(&dn, schema::REPLICATED).await?;
                     begun = Some(decision);
                 }
                 Err(OpError::AssertionFailed) => inner.reread(&dn).await?,
@@ -114,10 +112,7 @@ impl Directory {
                     stored = inner.look(&dn).await?;
                     if let (KeyChange::Add(key), Some(raw)) = (&decision, &stored) {
                         // it is there and not shown, because what restricts it can't be read
-                        let fingerprint = key.public.fingerprint_sha256();
-                        if raw.values("sshpublickey").iter().any(|v| holds(v, &fingerprint)) {
-                            return Err(StoreError::Key(KeyConflict::Fingerprint));
-                        }
+                        refuse_held(raw, key)?;
                     }
                 }
                 Err(error) => return Err(error.into()),
@@ -145,6 +140,15 @@ fn our_values(key: &SshKey) -> Vec<Change> {
 /// Whether an `sshPublicKey` value is the key with this fingerprint.
 fn holds(value: &[u8], fingerprint: &str) -> bool {
     keys::parse_line(value).is_some_and(|key| key.fingerprint_sha256() == fingerprint)
+}
+
+/// Refuses a key that the entry holds, shown or not.
+fn refuse_held(raw: &RawEntry, key: &SshKey) -> Result<(), StoreError> {
+    let fingerprint = key.public.fingerprint_sha256();
+    if raw.values("sshpublickey").iter().any(|value| holds(value, &fingerprint)) {
+        return Err(StoreError::Key(KeyConflict::Fingerprint));
+    }
+    Ok(())
 }
 
 /// The deletion of every value of the entry that is the key with this fingerprint, or about it.
