@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::both_ways::create;
 use crate::support::{Usherd, eventually_true};
@@ -130,9 +130,27 @@ fn a_stopped_slapd_costs_writes_a_clear_503_and_reads_nothing() {
     replica_equals_directory(&usherd);
 }
 
-/// Kills slapd while `request` creates something with groups, until one is cut short between its entry and the last of
-/// its groups; gives that one's name.
-fn cut_short(usherd: &Usherd, path: &str, body: &serde_json::Value, groups: usize) -> String {
+/// A daemon with so many groups that joining them all takes a while, and their names.
+fn with_many_groups() -> (Usherd, Vec<String>) {
+    let usherd = Usherd::start();
+    let names: Vec<String> = (10..50).map(|n| format!("g{n}")).collect();
+    for name in &names {
+        usherd.api().post(&format!("/accounts/group/{name}/"), &json!({"dc_bound": false})).result(201);
+    }
+    (usherd, names)
+}
+
+/// The bodies of a user and of a datacenter with these groups.
+fn in_groups(names: &[String]) -> [Value; 2] {
+    [
+        json!({"first_name": "F", "last_name": "L", "password": "pw", "dc_bound": false, "groups": names}),
+        json!({ "groups": names }),
+    ]
+}
+
+/// Kills slapd while something is created with groups, until a request is cut short between its entry and the last of
+/// its groups; gives the name that it was for, and its body.
+fn cut_short(usherd: &Usherd, path: &str, body: &Value, groups: usize) -> (String, Value) {
     let begun = |name: &str| {
         let shown = usherd.api().get(&format!("{path}{name}/"));
         (shown.status == 200).then(|| shown.result(200)["groups"].as_array().map_or(0, Vec::len))
@@ -140,12 +158,11 @@ fn cut_short(usherd: &Usherd, path: &str, body: &serde_json::Value, groups: usiz
     for n in 0..20 {
         let name = format!("cut{n}");
         let mut body = body.clone();
-        for unique in ["email", "site"] {
-            body[unique] = json!(format!("{name}@{unique}.example.com").replace("@site", ".s"));
-        }
-        let (api, url) = (usherd.api(), format!("{path}{name}/"));
+        body["email"] = json!(format!("{name}@example.com"));
+        body["site"] = json!(format!("{name}.example.com"));
+        let (api, url, sent) = (usherd.api(), format!("{path}{name}/"), body.clone());
         let before = usherd.slapd_pid().unwrap();
-        let post = std::thread::spawn(move || api.post(&url, &body).status);
+        let post = std::thread::spawn(move || api.post(&url, &sent).status);
         eventually_true(SOON, "the entry", || begun(&name).is_some() || post.is_finished());
         usherd.signal_slapd(Signal::SIGKILL);
         let status = post.join().unwrap();
@@ -154,7 +171,7 @@ fn cut_short(usherd: &Usherd, path: &str, body: &serde_json::Value, groups: usiz
                 && usherd.anonymous().root().get("/health/ready").status == 200
         });
         if status == 503 && begun(&name).is_some_and(|has| has < groups) {
-            return name;
+            return (name, body);
         }
     }
     panic!("no request was cut short");
@@ -162,19 +179,10 @@ fn cut_short(usherd: &Usherd, path: &str, body: &serde_json::Value, groups: usiz
 
 #[test]
 fn a_creation_that_is_cut_short_before_its_groups_is_completed_by_the_same_request() {
-    const GROUPS: usize = 40;
-    let usherd = Usherd::start();
-    let names: Vec<String> = (10..10 + GROUPS).map(|n| format!("g{n}")).collect();
-    for name in &names {
-        usherd.api().post(&format!("/accounts/group/{name}/"), &json!({"dc_bound": false})).result(201);
-    }
-    let user = json!({"first_name": "F", "last_name": "L", "password": "pw", "dc_bound": false, "groups": names});
-    let dc = json!({"groups": names});
+    let (usherd, names) = with_many_groups();
+    let [user, dc] = in_groups(&names);
     for (path, ou, naming, body) in [("/accounts/user/", "people", "uid", user), ("/dc/", "datacenters", "cn", dc)] {
-        let name = cut_short(&usherd, path, &body, GROUPS);
-        let mut body = body;
-        body["email"] = json!(format!("{name}@email.example.com"));
-        body["site"] = json!(format!("{name}.s.example.com"));
+        let (name, body) = cut_short(&usherd, path, &body, names.len());
         let url = format!("{path}{name}/");
         let mut other = body.clone();
         other["desc"] = json!("another request");
@@ -190,21 +198,12 @@ fn a_creation_that_is_cut_short_before_its_groups_is_completed_by_the_same_reque
 
 #[test]
 fn a_creation_that_was_cut_short_is_over_once_somebody_changes_what_it_made() {
-    const GROUPS: usize = 40;
-    let usherd = Usherd::start();
-    let names: Vec<String> = (10..10 + GROUPS).map(|n| format!("g{n}")).collect();
-    for name in &names {
-        usherd.api().post(&format!("/accounts/group/{name}/"), &json!({"dc_bound": false})).result(201);
-    }
-    let user = json!({"first_name": "F", "last_name": "L", "password": "pw", "dc_bound": false, "groups": names});
-    let dc = json!({"groups": names});
+    let (usherd, names) = with_many_groups();
+    let [user, dc] = in_groups(&names);
     let user_change = json!({"is_active": false});
     let dc_change = json!({"desc": "mine now"});
     for (path, body, change) in [("/accounts/user/", user, user_change), ("/dc/", dc, dc_change)] {
-        let name = cut_short(&usherd, path, &body, GROUPS);
-        let mut body = body;
-        body["email"] = json!(format!("{name}@email.example.com"));
-        body["site"] = json!(format!("{name}.s.example.com"));
+        let (name, body) = cut_short(&usherd, path, &body, names.len());
         let url = format!("{path}{name}/");
         let before = usherd.api().put(&url, &change).result(200);
         assert_eq!(usherd.api().post(&url, &body).status, 406);

@@ -3,16 +3,14 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 
-use super::support::{Usherd, eventually_true};
+use super::support::{FullSocket, Usherd, eventually_true};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -90,11 +88,7 @@ fn a_lookup_socket_that_answers_is_not_taken_away() {
 fn a_lookup_socket_of_a_daemon_that_hangs_is_not_waited_for() {
     let dev = Usherd::start();
     let path = dev.scratch().join("hangs");
-    let hanging = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
-    bind(hanging.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
-    listen(&hanging, Backlog::new(0).unwrap()).unwrap();
-    // A backlog of 0 holds one connection; the next one to connect waits.
-    let _first = UnixStream::connect(&path).unwrap();
+    let _hanging = FullSocket::bind(&path);
     let socket = format!("lookup.socket={}", path.display());
     let serve = usherd(&dev, "serve", &["http.listen=127.0.0.1:0", &socket]).output().unwrap();
     assert!(!serve.status.success());

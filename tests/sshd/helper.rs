@@ -2,19 +2,14 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
-use nix::sys::socket::{bind, listen, socket};
-
 use super::fake::{Fake, KEY, answer, question};
-use super::support::TempDir;
+use super::support::{FullSocket, TempDir};
 
 /// How much later than its deadline the helper may end on a busy machine.
 const SLACK: Duration = Duration::from_millis(1500);
@@ -143,11 +138,7 @@ fn the_deadline_holds_when_nobody_accepts() {
 fn the_deadline_holds_when_the_backlog_is_full() {
     let temp = TempDir::new();
     let path = temp.path().join("s");
-    let listener = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
-    bind(listener.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
-    listen(&listener, Backlog::new(0).unwrap()).unwrap();
-    // A backlog of 0 holds one connection; the next one to connect waits.
-    let _first = UnixStream::connect(&path).unwrap();
+    let _full = FullSocket::bind(&path);
     assert_gives_up(&path, Duration::from_millis(300));
 }
 

@@ -6,6 +6,7 @@
 #![allow(dead_code, unused_imports, reason = "each integration crate uses its part of it")]
 
 mod daemon;
+mod full_socket;
 pub(crate) mod http;
 pub(crate) mod ldap;
 pub(crate) mod load;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) use daemon::{AdminEnv, Builder, Usherd, alive};
+pub(crate) use full_socket::FullSocket;
 pub(crate) use http::{Api, Response};
 pub(crate) use ldap::Ldap;
 
