@@ -153,28 +153,29 @@ enum Whose {
     Created,
 }
 
-/// The path's task id. An admin of the datacenter that it names has all of that datacenter's.
+/// The path's task id, and what the caller may see of it. An admin of the datacenter that it names has all of that
+/// datacenter's.
 ///
 /// # Errors
 /// 403 where it is none, or another's.
-fn task_id(call: &Call, whose: Whose) -> Result<&str, ApiError> {
+fn task_id(call: &Call, whose: Whose) -> Result<(&str, Sight<'_>), ApiError> {
     let view = call.app.directory.read();
     enter_named(call, &view)?;
     let id = call.arg(0);
     let task = parse_task_id(id).ok_or_else(ApiError::denied)?;
     let caller = &call.caller.user;
     let own = task.user == caller.number || (whose == Whose::Own && task.owner == caller.number);
-    let administers = || {
-        let groups = subject::groups_of(&view, caller);
-        view.datacenters().any(|dc| dc.number == task.dc && access::administers(caller, &groups, dc))
-    };
-    if own || caller.super_admin || administers() { Ok(id) } else { Err(ApiError::denied()) }
+    let sight = Sight::of(call, &view);
+    if own || caller.super_admin || sight.administers.contains(&task.dc) {
+        Ok((id, sight))
+    } else {
+        Err(ApiError::denied())
+    }
 }
 
 /// `GET /task/(id)/`.
 pub(super) fn details(call: &Call) -> Result<Reply, ApiError> {
-    let id = task_id(call, Whose::Own)?;
-    let sight = Sight::of(call, &call.app.directory.read());
+    let (id, sight) = task_id(call, Whose::Own)?;
     let found = call.app.audit.newest(1, |record| record.task_id == id && sight.sees(record));
     match found.first() {
         Some(record) => Ok(Reply::plain(&Line::from(&**record))),
