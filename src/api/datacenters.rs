@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::listing::{Detail, Paging, extended, name};
 use super::represent::DatacenterObject;
 use super::routes::Pending;
-use super::{ApiError, Call, Noun, Reply, dc_members, subject, users};
+use super::{ApiError, Call, Noun, Reply, bindings, dc_members, subject};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
 use crate::accounts::{Datacenter, Group, MAIN_DC, NewDatacenter, StoreError, User};
@@ -67,7 +67,7 @@ fn target<'v>(call: &Call, view: &'v View<'_>) -> Result<&'v Arc<Datacenter>, Ap
 pub(super) fn create(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let CreatePlan { new, begun, owner } = plan_create(call)?;
-        users::unbind(call, owner).await?;
+        bindings::unbind(call, owner).await?;
         let groups = new.groups.clone();
         let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
         let dc = match begun {
@@ -117,7 +117,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         for name in &plan.detach {
             detach(call, name, &plan.dc).await?;
         }
-        users::unbind(call, plan.owner).await?;
+        bindings::unbind(call, plan.owner).await?;
         let dc = call.app.directory.update_datacenter(&plan.dc, plan.update.change).await;
         let dc = dc.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
         for name in &plan.attach {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::represent::{GroupObject, UserObject};
 use super::routes::Pending;
-use super::{ApiError, Call, Noun, Reply, groups, subject, users};
+use super::{ApiError, Call, Noun, Reply, bindings, groups, subject, users};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::{Access, Datacenter, Group, GroupChange, StoreError, User};
 use crate::directory::View;
@@ -124,17 +124,27 @@ pub(super) fn detach_group(call: &Call) -> Pending<'_> {
 /// datacenter: whoever manages that one must not manage people who are somebody in this one. `again`: it is no error if
 /// the group is attached already, or gone.
 pub(super) async fn attach(call: &Call, group: &Group, dc: &DcName, again: bool) -> Result<(), ApiError> {
+    let directory = &call.app.directory;
     let bound_elsewhere = {
-        let view = call.app.directory.read();
         let after: Vec<DcName> = group.datacenters.iter().chain([dc]).cloned().collect();
-        users::bound_elsewhere(&view, group, &after)
+        bindings::bound_elsewhere(&directory.read(), &group.members, &after)
     };
-    users::unbind(call, bound_elsewhere).await?;
-    match call.app.directory.attach_group(group, dc).await {
-        Ok(_) => Ok(()),
-        Err(StoreError::Exists | StoreError::NotFound) if again => Ok(()),
-        Err(error) => Err(ApiError::store(&error, Noun::Group)),
+    bindings::unbind(call, bound_elsewhere).await?;
+    let attached = match directory.attach_group(group, dc).await {
+        Err(StoreError::Exists) if again => directory.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound),
+        other => other,
+    };
+    let group = match attached {
+        Ok(group) => group,
+        Err(StoreError::NotFound) if again => return Ok(()),
+        Err(error) => return Err(ApiError::store(&error, Noun::Group)),
+    };
+    let exists = directory.has_datacenter(dc).await.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
+    if !exists {
+        detach(call, &group, dc).await?;
+        return Err(ApiError::not_found(Noun::Datacenter));
     }
+    bindings::settle_members(call, &group, &group.members).await
 }
 
 /// Detaches the group, which is bound to nothing from then on.

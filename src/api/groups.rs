@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::listing::{Detail, Paging, extended, name};
 use super::represent::GroupObject;
 use super::routes::Pending;
-use super::{ApiError, Call, Noun, Reply, subject, users};
+use super::{ApiError, Call, Noun, Reply, bindings, subject};
 use crate::accounts::access::{Endpoint, Rights, Target};
 use crate::accounts::group_rules::{self, Lookup, Update};
-use crate::accounts::{Group, NewGroup, User};
+use crate::accounts::{Group, NewGroup, StoreError, User};
 use crate::directory::View;
-use crate::name::{DcName, UserName};
+use crate::name::UserName;
 
 /// The fields that groups can be sorted by.
 pub(super) const ORDER: &[&str] = &["name", "created"];
@@ -78,9 +78,12 @@ fn target<'v>(
 pub(super) fn create(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let (new, bound_elsewhere) = plan_create(call)?;
-        users::unbind(call, bound_elsewhere).await?;
-        let group = call.app.directory.create_group(new).await;
-        let group = group.map_err(|error| ApiError::store(&error, Noun::Group))?;
+        bindings::unbind(call, bound_elsewhere).await?;
+        let members = new.members.clone();
+        let store = |error: StoreError| ApiError::store(&error, Noun::Group);
+        let group = call.app.directory.create_group(new).await.map_err(store)?;
+        let group = bindings::settle_group(call, group).await.map_err(store)?;
+        bindings::settle_members(call, &group, &members).await?;
         Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })
 }
@@ -98,22 +101,28 @@ fn plan_create(call: &Call) -> Result<(NewGroup, Vec<Arc<User>>), ApiError> {
     let lookup = Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, None) };
     let new = group_rules::create(call.params.object()?, call.arg(0), dc.map(|dc| &dc.name), &lookup);
     let new = new.map_err(|errors| ApiError::failure(&errors))?;
-    let users = bound_elsewhere(&view, &new.members, new.dc_bound.as_slice());
+    let users = bindings::bound_elsewhere(&view, &new.members, new.dc_bound.as_slice());
     Ok((new, users))
 }
 
 /// PUT.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let (group, change, bound_elsewhere) = plan_update(call)?;
-        users::unbind(call, bound_elsewhere).await?;
-        let group = call.app.directory.update_group(&group, change).await;
-        let group = group.map_err(|error| ApiError::store(&error, Noun::Group))?;
+        let (group, Update { change, members }, bound_elsewhere) = plan_update(call)?;
+        bindings::unbind(call, bound_elsewhere).await?;
+        let binds = matches!(change.dc_bound, Some(Some(_)));
+        let store = |error: StoreError| ApiError::store(&error, Noun::Group);
+        let mut group = call.app.directory.update_group(&group, change).await.map_err(store)?;
+        if binds {
+            group = bindings::settle_group(call, group).await.map_err(store)?;
+        }
+        bindings::settle_members(call, &group, &members).await?;
         Ok(Reply::ok(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })
 }
 
-type GroupUpdate = (Arc<Group>, crate::accounts::GroupChange, Vec<Arc<User>>);
+/// The group, what changes, and the members who are bound elsewhere.
+type GroupUpdate = (Arc<Group>, Update, Vec<Arc<User>>);
 
 fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
     let view = call.app.directory.read();
@@ -123,9 +132,9 @@ fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
     let lookup =
         Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, Some(group)) };
     let update = group_rules::update(call.params.object()?, group, &current, &lookup);
-    let Update { change, members } = update.map_err(|errors| ApiError::failure(&errors))?;
-    let users = bound_elsewhere(&view, &members, &group.datacenters);
-    Ok((group.clone(), change, users))
+    let update = update.map_err(|errors| ApiError::failure(&errors))?;
+    let users = bindings::bound_elsewhere(&view, &update.members, &group.datacenters);
+    Ok((group.clone(), update, users))
 }
 
 /// DELETE: nothing protects a group, not even the built-in one.
@@ -150,10 +159,4 @@ fn user_name(view: &View<'_>, name: &str) -> Option<UserName> {
 fn alias_taken(view: &View<'_>, alias: &str, own: Option<&Group>) -> bool {
     let alias = alias.to_lowercase();
     view.groups().any(|group| own.is_none_or(|own| own.id != group.id) && group.alias.to_lowercase() == alias)
-}
-
-/// Those of `members` who may not stay bound in a group that is attached to these datacenters.
-fn bound_elsewhere(view: &View<'_>, members: &[UserName], datacenters: &[DcName]) -> Vec<Arc<User>> {
-    let users = members.iter().filter_map(|name| view.user(name));
-    users.filter(|user| group_rules::unbinds(datacenters, user.dc_bound.as_ref())).cloned().collect()
 }

@@ -11,6 +11,7 @@
 
 mod apikeys;
 mod auth;
+mod bindings;
 mod call;
 mod datacenters;
 mod dc_members;

@@ -8,12 +8,12 @@ use serde_json::json;
 use super::listing::{Detail, Paging, extended, flag, name};
 use super::represent::{UserObject, main_dc};
 use super::routes::Pending;
-use super::{ApiError, Call, Noun, Params, Reply, hashing, subject};
+use super::{ApiError, Call, Noun, Params, Reply, bindings, hashing, subject};
 use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
 use crate::accounts::input::boolean;
 use crate::accounts::user_rules::{self, Creation, Lookup, Update, Updating, is_reserved};
-use crate::accounts::{FIRST_ADMIN, Group, StoreError, User};
+use crate::accounts::{FIRST_ADMIN, StoreError, User};
 use crate::directory::View;
 use crate::name::UserName;
 
@@ -89,7 +89,11 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
             user.password_hash = hashing::hash(call.app.cost, password).await?;
             call.app.directory.create_user(user, call.mark()).await
         };
-        match created {
+        let settled = match created {
+            Ok(user) => bindings::settle_user(call, user).await,
+            Err(error) => Err(error),
+        };
+        match settled {
             Ok(user) => {
                 let view = call.app.directory.read();
                 let object = UserObject::new(&view, &user, false, call.now);
@@ -159,7 +163,12 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             change.password_hash = Some(hashing::hash(call.app.cost, password).await?);
         }
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
-        let user = call.app.directory.update_user(&user, change).await.map_err(store)?;
+        let binds = matches!(change.dc_bound, Some(Some(_)));
+        let is_more = binds || !change.join.is_empty() || change.super_admin == Some(true);
+        let mut user = call.app.directory.update_user(&user, change).await.map_err(store)?;
+        if is_more {
+            user = bindings::settle_user(call, user).await.map_err(store)?;
+        }
         if new_password {
             // The sessions are over already, since the password is another one; this only clears them away.
             if let Err(error) = call.app.directory.delete_sessions_of(&user).await {
@@ -217,23 +226,4 @@ fn plan_delete(call: &Call) -> Result<Arc<User>, ApiError> {
         })));
     }
     Ok(user.clone())
-}
-
-/// Unbinds users from their datacenters, before a group or a datacenter makes them somebody in another one.
-pub(super) async fn unbind(call: &Call, users: Vec<Arc<User>>) -> Result<(), ApiError> {
-    for user in users {
-        let change = crate::accounts::UserChange { dc_bound: Some(None), ..Default::default() };
-        match call.app.directory.update_user(&user, change).await {
-            Ok(_) | Err(StoreError::NotFound) => {}
-            Err(error) => return Err(ApiError::store(&error, Noun::User)),
-        }
-    }
-    Ok(())
-}
-
-/// The members of `group` who may not stay bound once it is attached to these datacenters.
-pub(super) fn bound_elsewhere(view: &View<'_>, group: &Group, datacenters: &[crate::name::DcName]) -> Vec<Arc<User>> {
-    let mut members = view.members_of(group);
-    members.retain(|user| crate::accounts::group_rules::unbinds(datacenters, user.dc_bound.as_ref()));
-    members.into_iter().cloned().collect()
 }

@@ -6,7 +6,7 @@
 //!
 //! `dn`, `filter`, `schema`, `code`: names, filters and result codes, each at one place. `raw`, `decode`, `keys`: entries
 //! into the domain's types. `connection`: the client side. `replica`: the consumer and its tables. `writes`: the domain's
-//! changes into LDAP operations. `managed`: the private slapd of `usherd dev`.
+//! changes into LDAP operations. `neighbours`: what is read after a write. `managed`: the private slapd of `usherd dev`.
 
 mod code;
 mod connection;
@@ -15,6 +15,7 @@ mod dn;
 mod filter;
 mod keys;
 pub(crate) mod managed;
+mod neighbours;
 mod raw;
 mod replica;
 mod schema;

@@ -11,6 +11,8 @@ mod conformance;
 #[cfg(test)]
 mod credentials;
 #[cfg(test)]
+mod crossing;
+#[cfg(test)]
 mod datacenters;
 #[cfg(test)]
 mod edges;

@@ -1,13 +1,11 @@
-//! Groups, datacenters and what they do to the users in them; relations; paging; parallel writers.
+//! Groups, datacenters and what they do to the users in them; relations; paging.
 
-use std::collections::BTreeSet;
-use std::sync::Barrier;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::{Api, Usherd, eventually_true};
-use crate::world::{KEY_A, KEY_B, World, user_body};
+use crate::world::{KEY_A, World, user_body};
 
 #[test]
 fn a_user_bound_elsewhere_is_unbound_by_joining_a_group_of_another_datacenter() {
@@ -207,116 +205,3 @@ const P256: [&str; 3] = [
     "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBBkZZX9t6ykMylrcqWKoxITESLmObGm8mHfRylYedjhUWIMCUTlwwVuACpGxQwPwr++Ch5K7o/Ub+qJpKsjZ4o4=",
     "AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBInkB9QGocmh+GpWM7OF9pnK5D9gbn4r+0d3xyx2CNviVRcCFqkecoouEiC7dyNI3yv3zEA/tuIdhXJD8rCme9M=",
 ];
-
-/// Runs `call` in `count` threads that begin together, half of them on each daemon; their statuses.
-fn together(daemons: [&Usherd; 2], count: usize, call: impl Fn(&Api, usize) -> u16 + Sync) -> Vec<u16> {
-    let barrier = Barrier::new(count);
-    let mut statuses = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..count)
-            .map(|i| {
-                let api = daemons[0].api().moved_to(&daemons[i % 2].anonymous());
-                let (barrier, call) = (&barrier, &call);
-                scope.spawn(move || {
-                    barrier.wait();
-                    call(&api, i)
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<u16>>()
-    });
-    statuses.sort_unstable();
-    statuses
-}
-
-#[test]
-fn of_parallel_posts_on_two_daemons_one_succeeds() {
-    let first = Usherd::start();
-    let second = first.second("second");
-    let both = [&first, &second];
-    let one_of = |statuses: &[u16], code: u16, others: &[u16]| {
-        assert_eq!(statuses.iter().filter(|status| **status == code).count(), 1, "{statuses:?}");
-        assert!(statuses.iter().all(|status| *status == code || others.contains(status)), "{statuses:?}");
-    };
-    let unbound = json!({"dc_bound": false});
-    let same_user = together(both, 32, |api, _| api.post("/accounts/user/one/", &user_body("one", &unbound)).status);
-    one_of(&same_user, 201, &[406]);
-    // Memberships are written after the entry: nobody else takes the unfinished entry for his own.
-    first.api().post("/accounts/group/g0/", &json!({"dc_bound": false})).result(201);
-    let in_group = json!({"dc_bound": false, "groups": ["g0"]});
-    let with_group = together(both, 32, |api, _| {
-        // The second daemon may not know the group yet.
-        loop {
-            let answer = api.post("/accounts/user/two/", &user_body("two", &in_group));
-            if answer.status != 400 {
-                return answer.status;
-            }
-        }
-    });
-    one_of(&with_group, 201, &[406]);
-    let same_email = together(both, 32, |api, i| {
-        let name = format!("many{i}");
-        let body = user_body(&name, &json!({"dc_bound": false, "email": "same@example.com"}));
-        api.post(&format!("/accounts/user/{name}/"), &body).status
-    });
-    one_of(&same_email, 201, &[400]);
-    let same_title = together(both, 32, |api, i| {
-        let key = [KEY_A, KEY_B][i % 2];
-        api.post("/accounts/user/one/sshkey/k1/", &json!({ "key": key })).status
-    });
-    one_of(&same_title, 201, &[406]);
-    first.api().post("/accounts/group/g1/", &json!({"dc_bound": false})).result(201);
-    first.api().post("/dc/dc3/", &json!({"site": "dc3.example.com"})).result(201);
-    let same_attachment = together(both, 16, |api, _| {
-        // The second daemon may not know the datacenter yet when the first has answered.
-        loop {
-            let answer = api.post("/dc/dc3/group/g1/", &json!({}));
-            if answer.status != 404 {
-                return answer.status;
-            }
-        }
-    });
-    one_of(&same_attachment, 201, &[406]);
-}
-
-#[test]
-fn parallel_puts_of_different_things_all_hold_and_numbers_never_repeat() {
-    let first = Usherd::start();
-    let second = first.second("second");
-    let both = [&first, &second];
-    let created = together(both, 24, |api, i| {
-        let name = format!("p{i}");
-        api.post(&format!("/accounts/user/{name}/"), &user_body(&name, &json!({"dc_bound": false}))).status
-    });
-    assert_eq!(created, [201; 24]);
-    let numbers: BTreeSet<String> = first
-        .ldap()
-        .search("ou=people,dc=example,dc=org", "one", "(uid=p*)", &["usherNumber"])
-        .iter()
-        .filter_map(|entry| entry.first("usherNumber"))
-        .collect();
-    assert_eq!(numbers.len(), 24);
-
-    let fields = ["city", "state", "company", "website", "title", "street_1", "postcode", "vatid"];
-    let changed = together(both, fields.len(), |api, i| {
-        api.put("/accounts/user/p0/profile/", &json!({ fields[i]: format!("v{i}") })).status
-    });
-    assert_eq!(changed, [200; 8]);
-    // What one daemon wrote comes to the other by content sync.
-    eventually_true(Duration::from_secs(5), "all fields hold", || {
-        let profile = first.api().get("/accounts/user/p0/profile/").result(200);
-        fields.iter().enumerate().all(|(i, field)| profile[field] == format!("v{i}"))
-    });
-
-    for i in 0..8 {
-        first.api().post(&format!("/accounts/group/g{i}/"), &json!({"dc_bound": false})).result(201);
-    }
-    eventually_true(Duration::from_secs(5), "the groups on the second daemon", || {
-        first.api().moved_to(&second.anonymous()).get("/accounts/group/g7/").status == 200
-    });
-    let joined =
-        together(both, 8, |api, i| api.put(&format!("/accounts/group/g{i}/"), &json!({"users": ["p1", "p2"]})).status);
-    assert_eq!(joined, [200; 8]);
-    eventually_true(Duration::from_secs(5), "all memberships hold", || {
-        first.api().get("/accounts/user/p1/").result(200)["groups"].as_array().map(Vec::len) == Some(8)
-    });
-}

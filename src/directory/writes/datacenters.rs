@@ -102,7 +102,13 @@ impl Directory {
         self.forget_datacenter(&dc.name, false).await?;
         inner.client.delete(&inner.decoder.tree.datacenter(&dc.name), 0).await?;
         inner.replica.change(|tables| tables.remove_own(dc.id));
-        Ok(())
+        // who was bound to it while it went away
+        self.look_at_those_in(&dc.name).await?;
+        match self.forget_datacenter(&dc.name, true).await {
+            // there is another one of its name already
+            Err(StoreError::Exists) => Ok(()),
+            other => other,
+        }
     }
 
     /// Unbinds the users and groups of a datacenter of this name and detaches its groups. `absent`: only if it has no entry.

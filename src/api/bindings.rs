@@ -1,0 +1,75 @@
+//! Who may stay bound to a datacenter (contract 3.4, 5.2, 5.4, 5.5), also where two calls cross.
+//!
+//! The rules span entries: a user is bound here, a group of his is attached there. A call checks them by the replica
+//! before it writes, and so does another one that it crosses, on another entry or by another daemon: both find nothing in
+//! the way. So each looks again after its write, in the directory. Whichever was written last sees both, and ends the
+//! binding: as if the call that binds had come first, which the other one would have undone.
+
+use std::sync::Arc;
+
+use super::{ApiError, Call, Noun};
+use crate::accounts::group_rules::unbinds;
+use crate::accounts::{Group, GroupChange, StoreError, User, UserChange};
+use crate::directory::View;
+use crate::name::{DcName, UserName};
+
+/// Those of `members` who may not be bound in a group that is attached to these datacenters.
+pub(super) fn bound_elsewhere(view: &View<'_>, members: &[UserName], datacenters: &[DcName]) -> Vec<Arc<User>> {
+    let users = members.iter().filter_map(|name| view.user(name));
+    users.filter(|user| unbinds(datacenters, user.dc_bound.as_ref())).cloned().collect()
+}
+
+/// Unbinds users from their datacenters, before a group or a datacenter makes them somebody in another one.
+pub(super) async fn unbind(call: &Call, users: Vec<Arc<User>>) -> Result<(), ApiError> {
+    for user in users {
+        match unbind_user(call, &user).await {
+            Ok(_) | Err(StoreError::NotFound) => {}
+            Err(error) => return Err(ApiError::store(&error, Noun::User)),
+        }
+    }
+    Ok(())
+}
+
+async fn unbind_user(call: &Call, user: &User) -> Result<Arc<User>, StoreError> {
+    let change = UserChange { dc_bound: Some(None), ..UserChange::default() };
+    call.app.directory.update_user(user, change).await
+}
+
+/// After a write that bound the user, or gave a bound one groups or all rights: the user as he may stay.
+pub(super) async fn settle_user(call: &Call, user: Arc<User>) -> Result<Arc<User>, StoreError> {
+    let directory = &call.app.directory;
+    let Some(dc) = &user.dc_bound else { return Ok(user) };
+    let groups = directory.look_at_groups_of(&user.name).await?;
+    let stays = !user.super_admin && directory.has_datacenter(dc).await? && {
+        let view = directory.read();
+        let elsewhere = |group: &&Arc<Group>| groups.contains(&group.id) && unbinds(&group.datacenters, Some(dc));
+        !view.groups_of(&user.name).iter().any(elsewhere)
+    };
+    if stays { Ok(user) } else { unbind_user(call, &user).await }
+}
+
+/// After a write that bound the group: the group as it may stay, which is bound to the one datacenter that it is attached
+/// to.
+pub(super) async fn settle_group(call: &Call, group: Arc<Group>) -> Result<Arc<Group>, StoreError> {
+    let directory = &call.app.directory;
+    let Some(dc) = &group.dc_bound else { return Ok(group) };
+    let exists = directory.has_datacenter(dc).await?;
+    if exists && group.datacenters == [dc.clone()] {
+        return Ok(group);
+    }
+    let detach = if exists { Vec::new() } else { vec![dc.clone()] };
+    let change = GroupChange { dc_bound: Some(None), detach, ..GroupChange::default() };
+    directory.update_group(&group, change).await
+}
+
+/// After a write that made these users members of the group, or attached it: those who are bound to another datacenter
+/// are so no more.
+pub(super) async fn settle_members(call: &Call, group: &Group, members: &[UserName]) -> Result<(), ApiError> {
+    if group.datacenters.is_empty() {
+        return Ok(());
+    }
+    let directory = &call.app.directory;
+    directory.look_at_users(members).await.map_err(|error| ApiError::store(&error, Noun::User))?;
+    let elsewhere = bound_elsewhere(&directory.read(), members, &group.datacenters);
+    unbind(call, elsewhere).await
+}

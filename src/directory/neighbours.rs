@@ -1,0 +1,55 @@
+//! Reading what a rule relates to an entry that was just written.
+//!
+//! Two writes to two entries may cross, each decided by a replica that does not show the other one yet. Whoever looks at
+//! the directory itself after its own write sees the other write, or is seen by whoever made it.
+
+use crate::accounts::{EntryId, StoreError};
+use crate::name::{DcName, UserName};
+
+use super::filter::Filter;
+use super::replica::tables::Source;
+use super::{Directory, Inner, schema};
+
+/// How many users are asked for in one search.
+const AT_A_TIME: usize = 100;
+
+impl Directory {
+    /// Brings these users up to date in the replica.
+    pub(crate) async fn look_at_users(&self, names: &[UserName]) -> Result<(), StoreError> {
+        for some in names.chunks(AT_A_TIME) {
+            let named = some.iter().map(|name| Filter::Equal("uid", name.as_str())).collect();
+            self.0.look_for(&Filter::Any(named)).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the groups that have the user as member up to date in the replica, and says which those are.
+    pub(crate) async fn look_at_groups_of(&self, user: &UserName) -> Result<Vec<EntryId>, StoreError> {
+        self.0.look_for(&Filter::Equal("member", &self.0.decoder.tree.user(user))).await
+    }
+
+    /// Brings the users and groups that are bound or attached to the datacenter up to date in the replica.
+    pub(crate) async fn look_at_those_in(&self, dc: &DcName) -> Result<(), StoreError> {
+        let dn = self.0.decoder.tree.datacenter(dc);
+        let bound = Filter::Equal(schema::DC_BOUND, &dn);
+        let attached = Filter::Equal(schema::DATACENTER_LINK, &dn);
+        self.0.look_for(&Filter::Any(vec![bound, attached])).await.map(|_| ())
+    }
+
+    /// Whether the datacenter has an entry.
+    pub(crate) async fn has_datacenter(&self, dc: &DcName) -> Result<bool, StoreError> {
+        let dn = self.0.decoder.tree.datacenter(dc);
+        Ok(self.0.client.read(&dn, &[schema::ENTRY_CSN]).await?.is_some())
+    }
+}
+
+impl Inner {
+    /// Reads the entries for which the filter is true into the replica; their identities.
+    async fn look_for(&self, filter: &Filter<'_>) -> Result<Vec<EntryId>, StoreError> {
+        let found = self.client.find(self.decoder.tree.base(), filter, schema::REPLICATED).await?;
+        let decoded: Vec<_> = found.iter().filter_map(|raw| self.decoder.decode(raw, None)).collect();
+        let ids = decoded.iter().map(|decoded| decoded.id).collect();
+        self.replica.change(|tables| decoded.into_iter().for_each(|one| tables.put(one, Source::Recheck)));
+        Ok(ids)
+    }
+}
