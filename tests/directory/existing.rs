@@ -112,29 +112,46 @@ fn file(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
+/// A server set up as schema/README.md says, with the entries and the key file of a managed directory.
+struct Existing {
+    server: Slapd,
+    manager: Ldap,
+    dev: Usherd,
+}
+
+impl Existing {
+    fn new() -> Self {
+        let server = Slapd::start();
+        let (config, manager) = (server.bound_as("cn=config"), server.bound_as("cn=admin,dc=example,dc=org"));
+        for name in ["openssh-lpk", "usher"] {
+            config.add(&file(&format!("schema/{name}.ldif")));
+        }
+        config.modify(&file("contrib/openldap.ldif"));
+        let dev = Usherd::start();
+        let entries = dev.ldap().run("ldapsearch", &["-LLL", "-b", "dc=example,dc=org"], b"").stdout;
+        let refused = manager.run("ldapadd", &["-c"], &entries);
+        let refusals = String::from_utf8_lossy(&refused.stderr).matches("ldap_add:").count();
+        assert_eq!(refusals, 1, "cn=readers alone: {}", String::from_utf8_lossy(&refused.stderr));
+        manager.modify(
+            "dn: cn=usherd,ou=policies,dc=example,dc=org\nchangetype: modify\nadd: objectClass\n\
+             objectClass: simpleSecurityObject\n-\nadd: userPassword\nuserPassword: secret\n",
+        );
+        Self { server, manager, dev }
+    }
+
+    fn serve(&self, name: &str) -> Usherd {
+        let urls = format!("directory.urls=[\"{}\"]", self.server.url);
+        let password = format!("directory.bind-password-file={}", self.server.password.display());
+        let identity = "directory.bind-dn=cn=usherd,ou=policies,dc=example,dc=org";
+        self.dev.second_with(name, &[&urls, identity, &password])
+    }
+}
+
 #[test]
 fn a_server_set_up_as_the_readme_says_serves_users_keys_and_logins() {
-    let server = Slapd::start();
-    let (config, manager) = (server.bound_as("cn=config"), server.bound_as("cn=admin,dc=example,dc=org"));
-    for name in ["openssh-lpk", "usher"] {
-        config.add(&file(&format!("schema/{name}.ldif")));
-    }
-    config.modify(&file("contrib/openldap.ldif"));
-    // the entries and the key file of a managed directory
-    let dev = Usherd::start();
-    let entries = dev.ldap().run("ldapsearch", &["-LLL", "-b", "dc=example,dc=org"], b"").stdout;
-    let refused = manager.run("ldapadd", &["-c"], &entries);
-    let refusals = String::from_utf8_lossy(&refused.stderr).matches("ldap_add:").count();
-    assert_eq!(refusals, 1, "cn=readers alone: {}", String::from_utf8_lossy(&refused.stderr));
-    manager.modify(
-        "dn: cn=usherd,ou=policies,dc=example,dc=org\nchangetype: modify\nadd: objectClass\n\
-         objectClass: simpleSecurityObject\n-\nadd: userPassword\nuserPassword: secret\n",
-    );
-
-    let urls = format!("directory.urls=[\"{}\"]", server.url);
-    let password = format!("directory.bind-password-file={}", server.password.display());
-    let identity = "directory.bind-dn=cn=usherd,ou=policies,dc=example,dc=org";
-    let serve = dev.second_with("existing", &[&urls, identity, &password]);
+    let existing = Existing::new();
+    let Existing { server, manager, dev } = &existing;
+    let serve = existing.serve("existing");
     let api = serve.api();
     let alice = json!({"first_name": "A", "last_name": "B", "email": "a@example.com", "password": "wonderland",
         "dc_bound": false, "api_access": true});
@@ -152,7 +169,7 @@ fn a_server_set_up_as_the_readme_says_serves_users_keys_and_logins() {
         })
         .collect();
     manager.add(&many);
-    let again = dev.second_with("again", &[&urls, identity, &password]);
+    let again = existing.serve("again");
     assert_eq!(again.api().get("/accounts/user/").json()["result"].as_array().unwrap().len(), 602);
 
     // secrets are nobody's, whatever the rules that were there say; a disabled account is disabled for LDAP clients too
@@ -171,4 +188,44 @@ fn a_server_set_up_as_the_readme_says_serves_users_keys_and_logins() {
     eventually_true(Duration::from_secs(5), "the session is refused", || {
         own.get("/accounts/user/alice/").status == 403
     });
+}
+
+#[test]
+fn a_password_that_the_servers_policy_refuses_changes_nothing() {
+    let existing = Existing::new();
+    let serve = existing.serve("existing");
+    let api = serve.api();
+    let bob = json!({"first_name": "B", "last_name": "B", "email": "b@example.com", "password": "right",
+        "dc_bound": false, "api_access": true});
+    assert_eq!(api.post("/accounts/user/bob/", &bob).status, 201);
+    assert_eq!(api.post("/accounts/group/g/", &json!({"dc_bound": false, "users": ["bob"]})).status, 201);
+    let own = serve.login("bob", "right");
+    let keys = own.get("/accounts/user/bob/apikeys/").json()["result"].clone();
+    // the policy does not bind who may `manage` passwords
+    existing.server.bound_as("cn=config").modify(
+        "dn: olcDatabase={1}mdb,cn=config\nchangetype: modify\nadd: olcAccess\n\
+         olcAccess: {0}to attrs=userPassword by dn.exact=cn=usherd,ou=policies,dc=example,dc=org write by * auth\n",
+    );
+    // such a policy takes no hash, since it can't look into it
+    existing.manager.modify(
+        "dn: cn=default,ou=policies,dc=example,dc=org\nchangetype: modify\nreplace: pwdCheckQuality\npwdCheckQuality: 2\n-\n\
+         replace: pwdMinLength\npwdMinLength: 3\n",
+    );
+    let before = api.get("/accounts/user/bob/").json()["result"].clone();
+    let change = json!({"email": "c@example.com", "first_name": "C", "password": "other", "api_key": true,
+        "groups": []});
+    let refused = api.put("/accounts/user/bob/", &change).result(400);
+    assert!(refused["password"][0].is_string() && refused.as_object().unwrap().len() == 1, "{refused}");
+    assert_eq!(api.get("/accounts/user/bob/").json()["result"], before);
+    assert_eq!(own.get("/accounts/user/bob/apikeys/").json()["result"], keys);
+    let entry = existing.manager.search("uid=bob,ou=people,dc=example,dc=org", "base", "(objectClass=*)", &["*"]).pop();
+    let entry = entry.unwrap();
+    assert_eq!((entry.all("mail"), entry.first("cn")), (vec!["b@example.com".to_owned()], Some("B B".to_owned())));
+    let mut identities = entry.all("usherIdentity");
+    identities.sort_unstable();
+    assert_eq!(identities, ["b@example.com", "bob"]);
+    let carl =
+        json!({"first_name": "C", "last_name": "C", "email": "d@example.com", "password": "x", "dc_bound": false});
+    assert!(api.post("/accounts/user/carl/", &carl).result(400)["password"][0].is_string());
+    assert_eq!(api.get("/accounts/user/carl/").status, 404);
 }

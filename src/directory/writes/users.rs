@@ -97,13 +97,19 @@ impl Directory {
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
 
-    /// Changes the named fields. What takes rights away is written first, what grants them last.
+    /// Changes the named fields. What takes rights away is written first, what grants them last; but a password before all,
+    /// since the directory's policy may refuse it, and then nothing is changed.
     pub(crate) async fn update_user(&self, user: &User, change: UserChange) -> Result<Arc<User>, StoreError> {
         let inner = &*self.0;
+        if change.password_hash.is_some() {
+            inner.change_user(self, user, &change).await?;
+        }
         for group in &change.leave {
             inner.leave(group, &user.name).await?;
         }
-        inner.change_user(self, user, &change).await?;
+        if change.password_hash.is_none() {
+            inner.change_user(self, user, &change).await?;
+        }
         for group in &change.join {
             inner.join(group, &user.name).await?;
         }
@@ -152,7 +158,8 @@ impl Directory {
 impl Inner {
     /// The change of the user's own entry: one modify where that can be. What is derived from the entry's present state
     /// needs an assertion on it, and slapd's `unique` overlay fails every assertion on a value that it guards (its own
-    /// searches carry the request's controls): those values then go first, in a modify of their own.
+    /// searches carry the request's controls): those values then go in modifies of their own, an address that may be taken
+    /// first (it is put back if the password is refused), a new key last.
     async fn change_user(&self, directory: &Directory, user: &User, change: &UserChange) -> Result<(), StoreError> {
         let derived = change.password_hash.is_some()
             || change.is_active == Some(true)
@@ -162,11 +169,20 @@ impl Inner {
         if !derived {
             return self.modify_user(directory, user, change, Part::Whole).await;
         }
-        let guarded =
-            UserChange { email: change.email.clone(), new_api_key: change.new_api_key, ..UserChange::default() };
-        self.modify_user(directory, user, &guarded, Part::Guarded).await?;
+        let email = UserChange { email: change.email.clone(), ..UserChange::default() };
+        self.modify_user(directory, user, &email, Part::Guarded).await?;
         let rest = UserChange { email: None, new_api_key: false, ..change.clone() };
-        self.modify_user(directory, user, &rest, Part::Derived).await
+        let written = self.modify_user(directory, user, &rest, Part::Derived).await;
+        if matches!(written, Err(StoreError::PasswordRefused(_))) && change.email.is_some() {
+            let back = UserChange { email: Some(user.email.to_string()), ..UserChange::default() };
+            self.modify_user(directory, user, &back, Part::Whole).await?;
+        }
+        written?;
+        if !change.new_api_key {
+            return Ok(());
+        }
+        let key = UserChange { new_api_key: true, ..UserChange::default() };
+        self.modify_user(directory, user, &key, Part::Whole).await
     }
 
     /// One modify, tried again while the entry is not as we thought.
@@ -335,7 +351,7 @@ impl Inner {
 enum Part {
     /// All of it, and the number of an entry that has none: nothing depends on the entry's present state.
     Whole,
-    /// What `unique` guards, the number with it, before the part that depends on the entry's present state.
+    /// An e-mail address, which `unique` guards, and the number, before the part that depends on the entry's present state.
     Guarded,
     /// That part, under an assertion.
     Derived,
