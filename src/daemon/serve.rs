@@ -116,6 +116,7 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
     }
     stop.send_replace(true);
     let _ = tokio::join!(http, keys);
+    app.directory.close();
     // Nothing else is left to run meanwhile.
     if !app.audit.flush(FLUSH) {
         warn!("the last lines of the audit log could not be written in time");

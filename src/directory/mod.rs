@@ -21,9 +21,10 @@ mod replica;
 mod schema;
 mod writes;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::accounts::password::Cost;
 use crate::accounts::secrets::{KeyRing, Secret};
@@ -49,6 +50,8 @@ struct Inner {
     decoder: Arc<Decoder>,
     ring: Arc<KeyRing>,
     replica: Arc<Replica>,
+    /// The task that keeps the replica current.
+    consumer: OnceLock<AbortHandle>,
 }
 
 /// Whether the replica follows the directory, and what it holds.
@@ -145,17 +148,24 @@ impl Directory {
         let client = Arc::new(Client::new(config));
         let (rechecks, suspects) = mpsc::unbounded_channel();
         let replica = Arc::new(Replica::new(rechecks));
-        let directory = Self(Arc::new(Inner { client, decoder, ring, replica }));
+        let directory = Self(Arc::new(Inner { client, decoder, ring, replica, consumer: OnceLock::new() }));
         directory.0.check_server().await?;
         directory.0.check_key_identifier().await?;
         let Inner { client, decoder, replica, .. } = &*directory.0;
         let consumer = Consumer { replica: replica.clone(), client: client.clone(), decoder: decoder.clone() };
-        tokio::spawn(consumer.run());
+        directory.0.consumer.get_or_init(|| tokio::spawn(consumer.run()).abort_handle());
         let rechecks = Rechecks { replica: replica.clone(), client: client.clone(), decoder: decoder.clone() };
         tokio::spawn(rechecks.run(suspects));
         replica.wait_filled().await;
         tokio::spawn(directory.clone().sweep_sessions());
         Ok(directory)
+    }
+
+    /// Follows the directory no longer: the daemon ends, and the server may end with it.
+    pub(crate) fn close(&self) {
+        if let Some(consumer) = self.0.consumer.get() {
+            consumer.abort();
+        }
     }
 
     /// The replica as it is now. No LDAP, no waiting.

@@ -212,11 +212,13 @@ fn a_killed_slapd_is_started_again_and_usherd_lives_on() {
 }
 
 #[test]
-fn the_end_takes_slapd_along() {
+fn the_end_takes_slapd_along_without_a_warning() {
     let mut usherd = Usherd::start();
     let slapd = usherd.slapd_pid().unwrap();
     assert!(usherd.stop().success());
     assert!(!alive(slapd));
+    eventually_true(Duration::from_secs(5), "the log's last line", || usherd.stderr().contains("ending"));
+    assert!(!usherd.stderr().contains("WARN"), "{}", usherd.stderr());
 }
 
 #[test]
