@@ -11,7 +11,7 @@ pub(crate) enum StoreError {
     NotFound,
     /// Another entry holds a value that must be unique (LDAP 19 from the guard).
     NotUnique(UniqueField),
-    /// The directory's database can't hold an entry with so long a name.
+    /// The directory can't hold an entry with so long a name.
     NameTooLong,
     /// An SSH key rule that only the stored entry can decide.
     Key(KeyConflict),
@@ -55,7 +55,7 @@ impl fmt::Display for StoreError {
             Self::Exists => f.write_str("the entry exists already"),
             Self::NotFound => f.write_str("the entry does not exist"),
             Self::NotUnique(field) => write!(f, "the {field:?} value is taken"),
-            Self::NameTooLong => f.write_str("the name is too long for the directory's database"),
+            Self::NameTooLong => f.write_str("the name is too long for the directory"),
             Self::Key(conflict) => write!(f, "SSH key conflict: {conflict:?}"),
             Self::Contended => f.write_str("the entry kept changing"),
             Self::PasswordRefused(why) => write!(f, "password refused by policy: {why}"),

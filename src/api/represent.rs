@@ -237,7 +237,8 @@ impl<'a> DatacenterObject<'a> {
             name: dc.name.as_str(),
             alias: &dc.alias,
             site: &dc.site,
-            owner: dc.owner.as_ref().map(crate::name::UserName::as_str),
+            // in the spelling of the owner's entry, which a DN need not have
+            owner: dc.owner.as_ref().map(|name| view.user(name).map_or(name, |user| &user.name).as_str()),
             access: dc.access.number(),
             desc: &dc.desc,
             created: Displayed(dc.created),

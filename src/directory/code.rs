@@ -16,8 +16,8 @@ pub(crate) enum OpError {
     NotUnique(String),
     /// Constraint violation of another kind, mostly the password policy.
     Constraint(String),
-    /// "Other" (80): slapd answers so while it shuts down, and for an entry whose name its database can't hold.
-    Other(String),
+    /// The server's schema has no such attribute or class, or not at this place.
+    Schema(String),
     /// Right or wrong, the credentials were refused.
     InvalidCredentials,
     /// Everything that a caller of the store may see as it is.
@@ -29,8 +29,7 @@ impl From<OpError> for StoreError {
         match error {
             OpError::AssertionFailed | OpError::ValueState => Self::Contended,
             OpError::NotUnique(_) => Self::NotUnique(UniqueField::Other),
-            OpError::Constraint(text) => Self::Refused(text),
-            OpError::Other(text) => Self::Unavailable(text),
+            OpError::Constraint(text) | OpError::Schema(text) => Self::Refused(text),
             OpError::InvalidCredentials => Self::Refused("invalid credentials".to_owned()),
             OpError::Store(error) => error,
         }
@@ -60,10 +59,10 @@ pub(crate) fn check(result: LdapResult) -> Result<LdapResult, OpError> {
         48 | 49 => OpError::InvalidCredentials,
         68 => OpError::Store(StoreError::Exists),
         122 => OpError::AssertionFailed,
-        80 => OpError::Other(text()),
-        // time limit, size limit, referral (a read-only server), admin limit, busy, unavailable, and unwilling: a
-        // read-only database, a server that is stopping
-        3 | 4 | 10 | 11 | 51..=53 => OpError::unavailable(text()),
+        17 | 34 | 65 => OpError::Schema(text()),
+        // time limit, size limit, referral (a read-only server), admin limit, busy, unavailable, unwilling (a read-only
+        // database, a server that is stopping), and other: a server that is stopping
+        3 | 4 | 10 | 11 | 51..=53 | 80 => OpError::unavailable(text()),
         _ => OpError::Store(StoreError::Refused(text())),
     })
 }
@@ -79,6 +78,7 @@ fn name(code: u32) -> &'static str {
         13 => "confidentiality required",
         17 => "undefined attribute type",
         21 => "invalid attribute syntax",
+        34 => "invalid DN syntax",
         50 => "insufficient access rights",
         51 => "busy",
         52 => "unavailable",

@@ -381,7 +381,7 @@ impl Client {
 
 fn describe(error: &OpError) -> String {
     match error {
-        OpError::Other(text) | OpError::Store(StoreError::Unavailable(text)) => text.clone(),
+        OpError::Store(StoreError::Unavailable(text)) => text.clone(),
         other => format!("{other:?}"),
     }
 }

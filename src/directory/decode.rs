@@ -7,7 +7,7 @@ use crate::accounts::user::PasswordEpoch;
 use crate::accounts::{Access, Datacenter, EntryId, Group, Permission, Session, Timestamp, User, password};
 use crate::name::{DcName, GroupName, UserName};
 
-use super::dn::{Place, Tree};
+use super::dn::{Place, Tree, is_packed};
 use super::raw::RawEntry;
 use super::{keys, schema};
 
@@ -33,8 +33,8 @@ pub(crate) enum Item {
     Group(Group),
     Datacenter(Datacenter),
     Session(Session),
-    /// No user, but something that goes by a user's name.
-    Claim(UserName),
+    /// No user, but something that goes by users' names.
+    Claim(Vec<UserName>),
     /// Nothing of ours, or nothing that can be made anything of.
     Skipped,
 }
@@ -78,7 +78,7 @@ impl Decoder {
             Place::Datacenter(name) if raw.is("usherDatacenter") && name.as_str() != NOWHERE => {
                 Item::Datacenter(self.datacenter(raw, id, name))
             }
-            Place::Claim(name) => Item::Claim(name),
+            Place::Claim(names) => Item::Claim(names),
             Place::Session if raw.is("usherSession") => session(raw, id).map_or(Item::Skipped, Item::Session),
             _ => Item::Skipped,
         };
@@ -87,9 +87,7 @@ impl Decoder {
 
     fn user(&self, raw: &RawEntry, id: EntryId, name: UserName) -> Item {
         let mut warnings = Warnings::default();
-        if raw.values("uid").len() > 1 {
-            warnings.add("uid: only the value in the DN counts");
-        }
+        let name = spelled(name, raw, &mut warnings);
         let (ssh_keys, loose_keys) = keys::decode(raw, &mut warnings);
         let values = PROFILE_VALUES
             .iter()
@@ -223,6 +221,21 @@ impl Warnings {
             self.0.push(text.into());
         }
     }
+}
+
+/// The name as it is shown. A packed one is in lower case in the DN: `uid` has its spelling.
+fn spelled(name: UserName, raw: &RawEntry, warnings: &mut Warnings) -> UserName {
+    if raw.values("uid").len() > 1 {
+        warnings.add("uid: only the name in the DN counts");
+    }
+    if !is_packed(&name) {
+        return name;
+    }
+    let spelling = raw.texts("uid").filter_map(|uid| UserName::parse(uid).ok()).find(|uid| *uid == name);
+    spelling.unwrap_or_else(|| {
+        warnings.add("uid: does not hold the name in the DN");
+        name
+    })
 }
 
 fn session(raw: &RawEntry, id: EntryId) -> Option<Session> {

@@ -1,7 +1,14 @@
 //! Distinguished names (RFC 4514): where entries live below the base DN. DNs are built here and nowhere else.
+//!
+//! A user is `uid=NAME,ou=people`. slapd's mdb backend keeps an entry's own part of the DN twice in a value of at most 511
+//! bytes, so that it has room for 245, in which a `+` is `\2B`; a name may have 254 characters. One that does not fit is
+//! packed and stands in the DN as `usherName=PACKED`; `uid` holds it as for everybody.
 
 use crate::accounts::secrets::hex;
 use crate::name::{DcName, GroupName, UserName};
+
+/// The longest name that stands in the DN as it is, in bytes, as slapd escapes it.
+const LONGEST_UID: usize = 241;
 
 /// One RDN: its attribute-value assertions, attribute types in lower case, values unescaped.
 type Rdn = Vec<(String, String)>;
@@ -28,9 +35,9 @@ struct Parent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     User(UserName),
-    /// An entry below the people whose RDN holds more than the `uid`. It is no user, since writes could not name it, but
-    /// it claims the name: beside a user of that name neither may do anything.
-    Claim(UserName),
+    /// An entry below the people whose RDN holds these names otherwise than [`Tree::user`] writes it. It is no user, since
+    /// writes could not name it, but it claims the names: beside a user of such a name neither may do anything.
+    Claim(Vec<UserName>),
     Group(GroupName),
     Datacenter(DcName),
     Session,
@@ -67,6 +74,9 @@ impl Tree {
     }
 
     pub(crate) fn user(&self, name: &UserName) -> String {
+        if is_packed(name) {
+            return format!("usherName={},{}", pack(name), self.people.text);
+        }
         format!("uid={},{}", escape(name.as_str()), self.people.text)
     }
 
@@ -103,8 +113,14 @@ impl Tree {
         let single = |kind: &str| value(kind).filter(|_| rdn.len() == 1);
         let below = |container: &Parent| same(parent, &container.parsed);
         if below(&self.people) {
-            let place = if rdn.len() == 1 { Place::User } else { Place::Claim };
-            value("uid").and_then(|v| UserName::parse(v).ok()).map_or(Place::Other, place)
+            let plain = value("uid").and_then(|v| UserName::parse(v).ok());
+            let packed = value("ushername").and_then(unpack);
+            match (plain, packed, rdn.len()) {
+                (None, None, _) => Place::Other,
+                (Some(name), None, 1) if !is_packed(&name) => Place::User(name),
+                (None, Some(name), 1) => Place::User(name),
+                (plain, packed, _) => Place::Claim(plain.into_iter().chain(packed).collect()),
+            }
         } else if below(&self.groups) {
             single("cn").and_then(|v| GroupName::parse(v).ok()).map_or(Place::Other, Place::Group)
         } else if below(&self.datacenters) {
@@ -121,7 +137,7 @@ impl Tree {
 fn simple<'a>(dn: &'a str, kind: &str, parent: &str) -> Option<&'a str> {
     let value = dn.strip_prefix(kind)?.strip_suffix(parent)?.strip_suffix(',')?;
     let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'@' | b'.' | b'_' | b'-'));
-    (plain && !value.is_empty()).then_some(value)
+    (plain && !value.is_empty() && value.len() <= LONGEST_UID).then_some(value)
 }
 
 fn same(a: &[Rdn], b: &[Rdn]) -> bool {
@@ -217,6 +233,56 @@ fn escape(value: &str) -> String {
     out
 }
 
+/// Whether the name is too long to stand in the DN as it is. There it is in lower case.
+pub(crate) fn is_packed(name: &UserName) -> bool {
+    name.as_str().bytes().map(|b| if b == b'+' { r"\2B".len() } else { 1 }).sum::<usize>() > LONGEST_UID
+}
+
+/// What a canonical name consists of; the first fills up what is behind its end.
+const SYMBOLS: &[u8] = b"\0abcdefghijklmnopqrstuvwxyz0123456789@.+_-";
+/// What a packed name consists of: nothing that a DN would escape.
+const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// Ten symbols are a number below 42^10, and so nine digits, 64^9: 254 characters become 234.
+const GROUP: usize = 10;
+const PACKED_GROUP: usize = 9;
+
+/// The canonical name, shortened. Entries go by it, so that its form must never change.
+fn pack(name: &UserName) -> String {
+    // A name holds nothing but symbols.
+    let packed = recode::<GROUP, PACKED_GROUP>(name.canonical().as_bytes(), SYMBOLS, DIGITS).unwrap_or_default();
+    packed.into_iter().map(char::from).collect()
+}
+
+/// The name, in lower case, of which [`pack`] makes `packed`; `None` where it makes that of no name that is packed.
+fn unpack(packed: &str) -> Option<UserName> {
+    if packed.len() > UserName::MAX {
+        return None;
+    }
+    let name = recode::<PACKED_GROUP, GROUP>(packed.as_bytes(), DIGITS, SYMBOLS)?;
+    let name = UserName::parse(std::str::from_utf8(&name).ok()?.trim_end_matches('\0')).ok()?;
+    (is_packed(&name) && pack(&name) == packed).then_some(name)
+}
+
+/// Each group of `FROM` characters as the number that they are, written with `TO` characters of the other alphabet.
+fn recode<const FROM: usize, const TO: usize>(text: &[u8], from: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+    let (from_base, to_base) = (from.len() as u64, to.len() as u64);
+    let mut out = Vec::new();
+    for group in text.chunks(FROM) {
+        let mut number = 0;
+        for i in 0..FROM {
+            let character = group.get(i).unwrap_or(&from[0]);
+            number = number * from_base + from.iter().position(|c| c == character)? as u64;
+        }
+        let mut written = [0; TO];
+        for character in written.iter_mut().rev() {
+            *character = to[usize::try_from(number % to_base).ok()?];
+            number /= to_base;
+        }
+        out.extend(written);
+    }
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,16 +291,117 @@ mod tests {
         Tree::new("dc=example,dc=org").unwrap()
     }
 
-    fn user(name: &str) -> Place {
-        Place::User(UserName::parse(name).unwrap())
+    fn name(text: &str) -> UserName {
+        UserName::parse(text).unwrap()
+    }
+
+    fn user(text: &str) -> Place {
+        Place::User(name(text))
+    }
+
+    /// A name of this length, of all symbols, the one with this number first.
+    fn long(length: usize, first: usize) -> String {
+        SYMBOLS[1..].iter().cycle().skip(first).take(length).map(|symbol| char::from(*symbol)).collect()
+    }
+
+    /// A name's own part of its DN.
+    fn rdn(name: &UserName) -> String {
+        tree().user(name).split_once(",ou=people,").unwrap().0.to_owned()
     }
 
     #[test]
     fn a_built_dn_is_found_again_whatever_the_name() {
-        for name in ["bob", "a+b", "+", "x@example.org", "-x", "a.b_c-d"] {
-            let parsed = UserName::parse(name).unwrap();
-            assert_eq!(tree().place(&tree().user(&parsed)), Place::User(parsed), "{name}");
+        for text in ["bob", "a+b", "+", "x@example.org", "-x", "a.b_c-d", "Bob"] {
+            assert_eq!(tree().place(&tree().user(&name(text))), user(text), "{text}");
         }
+        for (length, first) in (1..=254).flat_map(|length| (0..41).step_by(5).map(move |first| (length, first))) {
+            let name = name(&long(length, first));
+            let rdn = rdn(&name);
+            // the + as slapd writes it
+            assert!(rdn.replace("\\+", "\\2B").len() <= 245, "{rdn}");
+            assert_eq!(tree().place(&format!("{rdn}, OU=People,dc=example,dc=org")), Place::User(name), "{rdn}");
+        }
+    }
+
+    #[test]
+    fn only_a_name_that_does_not_fit_is_packed_and_its_case_does_not_matter() {
+        for (text, packed) in [
+            ("x".repeat(241), false),
+            ("x".repeat(242), true),
+            ("+".repeat(80), false),
+            ("+".repeat(81), true),
+            (format!("+{}", "x".repeat(238)), false),
+            (format!("+{}", "x".repeat(239)), true),
+        ] {
+            assert_eq!(rdn(&name(&text)).starts_with("usherName="), packed, "{text}");
+        }
+        assert_eq!(rdn(&name(&"X".repeat(254))), rdn(&name(&"x".repeat(254))));
+        assert_eq!(rdn(&name(&"X".repeat(241))), format!("uid={}", "X".repeat(241)));
+        // Entries go by it: this never changes.
+        assert_eq!(pack(&name(&long(41, 0))), "BhCCx3bh8QUP5Vm0eCfHdv5WNaIt6rmdFmWO7PHv2XHoA");
+    }
+
+    #[test]
+    fn nothing_else_unpacks() {
+        let packed = pack(&name(&long(251, 0)));
+        assert_eq!(unpack(&packed), Some(name(&long(251, 0))));
+        // One group of other characters, which might stand for ten symbols.
+        let with = |group: &str| packed.replacen(&packed[9..18], group, 1);
+        let number = |symbols: &[u8]| {
+            let written = recode::<GROUP, PACKED_GROUP>(symbols, SYMBOLS, DIGITS).unwrap();
+            String::from_utf8(written).unwrap()
+        };
+        assert!(unpack(&with(&number(b"aaaaaaaaaa"))).is_some());
+        let short = |text: &str| pack(&name(text));
+        for bad in [
+            String::new(),
+            long(251, 0),
+            with(&number(b"aaaa\0aaaaa")),
+            with("AAAAAAAAA"),
+            with("_________"),
+            with("9HyZg3kA="),
+            with("AAAA+AAAA"),
+            with("AAAA AAAA"),
+            format!("{packed}A"),
+            format!("{packed}AAAAAAAAA"),
+            format!(" {packed}"),
+            packed[1..].to_owned(),
+            packed[..packed.len() - 1].to_owned(),
+            packed.to_lowercase(),
+            packed.repeat(2),
+            "A".repeat(234),
+            short(&"x".repeat(241)),
+            short(&"+".repeat(80)),
+            short("bob"),
+        ] {
+            assert_eq!(unpack(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn whatever_unpacks_is_what_the_name_packs_to() {
+        let mut state = 1_u64;
+        let mut below = |limit: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % limit
+        };
+        let mut names = 0;
+        for round in 0..4000 {
+            let mut text = pack(&name(&long(242 + below(13), below(41)))).into_bytes();
+            let before = text.clone();
+            if round % 2 == 0 {
+                text.fill_with(|| DIGITS[below(64)]);
+            } else {
+                let at = below(text.len());
+                text[at] = DIGITS[below(64)];
+            }
+            let text = String::from_utf8(text).unwrap();
+            let Some(name) = unpack(&text) else { continue };
+            names += usize::from(text.as_bytes() != before);
+            assert_eq!(rdn(&name), format!("usherName={text}"));
+            assert_eq!(name.as_str(), name.canonical());
+        }
+        assert!(names > 200, "{names} other names: too few");
     }
 
     #[test]
@@ -248,9 +415,26 @@ mod tests {
         ] {
             assert_eq!(tree().place(dn), user("bob"), "{dn}");
         }
-        for dn in ["uid=bob+cn=Bob B,ou=people,dc=example,dc=org", "cn=Bob\\2c B+uid=bob,ou=people,dc=example,dc=org"] {
-            assert_eq!(tree().place(dn), Place::Claim(UserName::parse("bob").unwrap()), "{dn}");
+    }
+
+    #[test]
+    fn a_name_that_is_not_alone_or_not_where_it_belongs_is_only_claimed() {
+        let (short, long) = ("bob", long(254, 0));
+        let packed = pack(&name(&long));
+        for (rdn, names) in [
+            ("uid=bob+cn=Bob B".to_owned(), vec![short]),
+            ("cn=Bob\\2c B+uid=bob".to_owned(), vec![short]),
+            (format!("uid={}", escape(&long)), vec![&*long]),
+            (format!("uid={}", "x".repeat(242)), vec![&*"x".repeat(242)]),
+            (format!("usherName={packed}+cn=Bob"), vec![&*long]),
+            (format!("usherName={packed}+uid=bob"), vec![short, &*long]),
+            (format!("uid={}+usherName={packed}", escape(&long)), vec![&*long, &*long]),
+            ("uid=bob+usherName=x".to_owned(), vec![short]),
+        ] {
+            let names = names.into_iter().map(name).collect();
+            assert_eq!(tree().place(&format!("{rdn},ou=people,dc=example,dc=org")), Place::Claim(names), "{rdn}");
         }
+        assert_eq!(tree().place(&format!("USHERNAME= {packed} ,ou=people,dc=example,dc=org")), user(&long));
     }
 
     #[test]
@@ -270,6 +454,8 @@ mod tests {
             "uid=bob\\4",
             "uid=,ou=people,dc=example,dc=org",
             "uid=x\\ff,ou=people,dc=example,dc=org",
+            "usherName=bob,ou=people,dc=example,dc=org",
+            "usherName=bob+cn=x,ou=people,dc=example,dc=org",
         ] {
             assert_eq!(tree().place(dn), Place::Other, "{dn}");
         }

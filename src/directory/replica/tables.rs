@@ -49,7 +49,7 @@ pub(crate) enum Kept {
     Group(Arc<Group>),
     Datacenter(Arc<Datacenter>),
     Session(Session),
-    Claim(UserName),
+    Claim(Vec<UserName>),
     Skipped,
 }
 
@@ -177,7 +177,7 @@ impl Tables {
             Item::Group(group) => Kept::Group(Arc::new(self.without_departed(group, source))),
             Item::Datacenter(dc) => Kept::Datacenter(Arc::new(dc)),
             Item::Session(session) => Kept::Session(session),
-            Item::Claim(name) => Kept::Claim(name),
+            Item::Claim(names) => Kept::Claim(names),
             Item::Skipped => Kept::Skipped,
         };
         match (before.as_ref().map(|slot| &slot.kept), &kept) {
@@ -410,8 +410,8 @@ impl Tables {
                 self.sessions.remove(&session.token_hash, id);
                 forget(&mut self.sessions_of, &session.user, id);
             }
-            Kept::Claim(name) => {
-                self.users.remove(name, id);
+            Kept::Claim(names) => {
+                names.iter().for_each(|name| self.users.remove(name, id));
                 self.skipped -= 1;
             }
             Kept::Skipped => self.skipped -= 1,
@@ -451,8 +451,8 @@ impl Tables {
                 self.sessions.insert(session.token_hash, id);
                 self.sessions_of.entry(session.user).or_default().insert(id);
             }
-            Kept::Claim(name) => {
-                self.users.insert(name.clone(), id);
+            Kept::Claim(names) => {
+                names.iter().for_each(|name| self.users.insert(name.clone(), id));
                 self.skipped += 1;
             }
             Kept::Skipped => self.skipped += 1,

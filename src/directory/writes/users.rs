@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use crate::accounts::error::UniqueField;
 use crate::accounts::secrets::{KeyKind, RequestMark, hex, new_key};
 use crate::accounts::{NewUser, StoreError, User, UserChange};
@@ -10,13 +12,10 @@ use crate::name::{DcName, GroupName, UserName};
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::decode::{Item, UserFacts};
+use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
 use super::{ROUNDS, attribute, below_nothing, boolean, bytes, unique};
-
-/// The longest user name that slapd's mdb backend can hold: it keeps the entry's own part of the DN twice in one key of
-/// 511 bytes. The API allows 254 characters, and other directories hold them.
-const MDB_NAME: usize = 241;
 
 impl Directory {
     /// Adds the user's entry with a new number and new keys, then the memberships. `mark` is the request's, by which it is
@@ -62,7 +61,10 @@ impl Directory {
         };
         let raw = added.map_err(below_nothing).map_err(|error| match error {
             OpError::Constraint(text) => StoreError::PasswordRefused(text),
-            OpError::Other(_) if new.name.as_str().len() > MDB_NAME => StoreError::NameTooLong,
+            OpError::Schema(text) if is_packed(&new.name) => {
+                warn!(%text, "the server's schema lacks usherName: it can't hold a user name of this length");
+                StoreError::NameTooLong
+            }
             other => unique(other, UniqueField::Identity),
         })?;
         inner.take_in(&dn, raw).await?;

@@ -257,7 +257,8 @@ fn two_entries_with_one_name_or_one_key_are_nobody() {
 #[test]
 fn an_entry_that_only_claims_a_name_is_nobody_and_makes_the_user_nobody() {
     let mut tables = filled();
-    tables.put(Decoded { id: id(3), csn: "1".into(), item: Item::Claim(name("Alice")) }, Source::Push);
+    tables
+        .put(Decoded { id: id(3), csn: "1".into(), item: Item::Claim(vec![name("bob"), name("Alice")]) }, Source::Push);
     assert!(tables.users.only(&name("alice")).is_none());
     tables.remove(id(3));
     assert_eq!(tables.users.only(&name("alice")), Some(id(1)));
