@@ -10,7 +10,7 @@ use crate::support::{Api, Ldap, Usherd, eventually_true};
 use crate::world::{KEY_A, KEY_B, World, user_body};
 
 /// Runs `call` in `count` threads that begin together, half of them on each daemon; their statuses.
-fn together(daemons: [&Usherd; 2], count: usize, call: impl Fn(&Api, usize) -> u16 + Sync) -> Vec<u16> {
+pub(crate) fn together(daemons: [&Usherd; 2], count: usize, call: impl Fn(&Api, usize) -> u16 + Sync) -> Vec<u16> {
     let barrier = Barrier::new(count);
     let mut statuses = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..count)

@@ -21,6 +21,8 @@ mod esdc_api;
 #[cfg(test)]
 mod listeners;
 #[cfg(test)]
+mod long_names;
+#[cfg(test)]
 mod neighbours;
 #[cfg(test)]
 mod openapi;

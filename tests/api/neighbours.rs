@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, Usherd, eventually_true};
+use crate::support::{Api, eventually_true};
 use crate::world::{KEY_A, World, user_body};
 
 #[test]
@@ -119,20 +119,6 @@ fn names_and_addresses_are_one_name_space_without_regard_to_case() {
     assert_eq!(world.root.get("/accounts/user/uA/").result(200)["username"], "ua");
     assert_eq!(world.root.post("/accounts/group/STAFF3/", &json!({})).detail(406), "User Group already exists");
     assert_eq!(world.root.post("/dc/DC3/", &json!({})).detail(406), "Datacenter already exists");
-}
-
-#[test]
-fn a_name_that_the_database_cannot_hold_is_the_callers_fault() {
-    let usherd = Usherd::start();
-    let post = |length: usize| {
-        let name = "n".repeat(length);
-        let body = user_body(&name, &json!({"dc_bound": false, "email": "long@example.com"}));
-        usherd.api().post(&format!("/accounts/user/{name}/"), &body)
-    };
-    let too_long = json!({"username": ["Ensure this value has at most 254 characters (it has 255)."]});
-    assert_eq!(post(255).result(400), too_long);
-    assert_eq!(post(254).result(400), json!({"username": ["The directory can't hold a name of this length."]}));
-    post(241).result(201);
 }
 
 /// All pages of a list, each as long as `limit`.

@@ -156,6 +156,23 @@ fn a_second_uid_and_attribute_options_change_nothing() {
 }
 
 #[test]
+fn a_packed_name_is_spelled_as_its_uid_says() {
+    let tree = Tree::new("dc=example,dc=org").unwrap();
+    let long = UserName::parse(&"Long+Name".repeat(28)).unwrap();
+    let lower = long.canonical();
+    let spelled =
+        |uids: &[&[u8]]| match decode(&tree.user(&long), &[("objectClass", &[b"usherAccount"]), ("uid", uids)]) {
+            Item::User(user, _) => (user.name.as_str().to_owned(), user.warnings.len()),
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(spelled(&[long.as_str().as_bytes()]), (long.as_str().to_owned(), 0));
+    assert_eq!(spelled(&[b"\xff", b"bob", long.as_str().as_bytes()]), (long.as_str().to_owned(), 1));
+    for wrong in [&[][..], &[&b"bob"[..]], &[b"LONG"], &[&lower.as_bytes()[1..]]] {
+        assert_eq!(spelled(wrong), (lower.clone(), 1), "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_binding_that_names_nothing_is_still_a_binding() {
     let user = user(&[("usherDcBound", &[b"cn=x,ou=elsewhere,dc=example,dc=org"])]);
     assert!(user.dc_bound.is_some());
