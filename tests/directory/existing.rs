@@ -121,11 +121,15 @@ struct Existing {
 
 impl Existing {
     fn new() -> Self {
+        Self::with_schema(&file("schema/usher.ldif"))
+    }
+
+    /// With this form of `usher.ldif`.
+    fn with_schema(usher: &str) -> Self {
         let server = Slapd::start();
         let (config, manager) = (server.bound_as("cn=config"), server.bound_as("cn=admin,dc=example,dc=org"));
-        for name in ["openssh-lpk", "usher"] {
-            config.add(&file(&format!("schema/{name}.ldif")));
-        }
+        config.add(&file("schema/openssh-lpk.ldif"));
+        config.add(usher);
         config.modify(&file("contrib/openldap.ldif"));
         let dev = Usherd::start();
         let entries = dev.ldap().run("ldapsearch", &["-LLL", "-b", "dc=example,dc=org"], b"").stdout;
@@ -144,6 +148,31 @@ impl Existing {
         let password = format!("directory.bind-password-file={}", self.server.password.display());
         let identity = "directory.bind-dn=cn=usherd,ou=policies,dc=example,dc=org";
         self.dev.second_with(name, &[&urls, identity, &password])
+    }
+}
+
+#[test]
+fn a_server_whose_schema_lacks_packed_names_refuses_users_with_long_ones() {
+    let schema = file("schema/usher.ldif");
+    let begin = schema.find("olcAttributeTypes: ( 2.25.119104626834933733037287642780634805980.1.11 ").unwrap();
+    let end = begin + schema[begin + 1..].find("olcAttributeTypes").unwrap() + 1;
+    let unknown = format!("{}{}", &schema[..begin], &schema[end..]).replace(" $ usherName", "");
+    let not_in_the_class = schema.replace(" $ usherName", "");
+    for schema in [unknown, not_in_the_class] {
+        let existing = Existing::with_schema(&schema);
+        let serve = existing.serve("existing");
+        let post = |length: usize| {
+            let name = "n".repeat(length);
+            let body = json!({"first_name": "A", "last_name": "B", "email": "a@example.com", "password": "wonderland",
+                "dc_bound": false});
+            serve.api().post(&format!("/accounts/user/{name}/"), &body)
+        };
+        for length in [242, 254] {
+            let said = json!({"username": ["The directory can't hold a name of this length."]});
+            assert_eq!(post(length).result(400), said);
+        }
+        post(241).result(201);
+        assert!(serve.stderr().contains("usherName"), "the operator is not told why: {}", serve.stderr());
     }
 }
 
