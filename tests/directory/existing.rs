@@ -152,7 +152,7 @@ impl Existing {
 }
 
 #[test]
-fn a_server_whose_schema_lacks_packed_names_refuses_users_with_long_ones() {
+fn a_server_with_an_older_schema_refuses_users_with_long_names_until_it_has_the_present_one() {
     let schema = file("schema/usher.ldif");
     let begin = schema.find("olcAttributeTypes: ( 2.25.119104626834933733037287642780634805980.1.11 ").unwrap();
     let end = begin + schema[begin + 1..].find("olcAttributeTypes").unwrap() + 1;
@@ -162,8 +162,8 @@ fn a_server_whose_schema_lacks_packed_names_refuses_users_with_long_ones() {
         let existing = Existing::with_schema(&schema);
         let serve = existing.serve("existing");
         let post = |length: usize| {
-            let name = "n".repeat(length);
-            let body = json!({"first_name": "A", "last_name": "B", "email": "a@example.com", "password": "wonderland",
+            let (name, email) = ("n".repeat(length), format!("{length}@example.com"));
+            let body = json!({"first_name": "A", "last_name": "B", "email": email, "password": "wonderland",
                 "dc_bound": false});
             serve.api().post(&format!("/accounts/user/{name}/"), &body)
         };
@@ -173,7 +173,24 @@ fn a_server_whose_schema_lacks_packed_names_refuses_users_with_long_ones() {
         }
         post(241).result(201);
         assert!(serve.stderr().contains("usherName"), "the operator is not told why: {}", serve.stderr());
+        existing.server.bound_as("cn=config").modify(&newer_schema());
+        post(254).result(201);
     }
+}
+
+/// The change that puts the present usher.ldif in the place of an older one, as schema/README.md says.
+fn newer_schema() -> String {
+    let mut change = "dn: cn={5}usher,cn=schema,cn=config\nchangetype: modify\n".to_owned();
+    let schema = file("schema/usher.ldif").replace("\n ", "\0");
+    for kind in ["olcAttributeTypes", "olcObjectClasses"] {
+        change.push_str(&format!("replace: {kind}\n"));
+        for definition in schema.lines().filter(|line| line.starts_with(kind)) {
+            change.push_str(&definition.replace('\0', "\n "));
+            change.push('\n');
+        }
+        change.push_str("-\n");
+    }
+    change
 }
 
 #[test]

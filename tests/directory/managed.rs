@@ -149,6 +149,17 @@ fn a_second_start_goes_on_with_what_is_there() {
 }
 
 #[test]
+fn a_start_on_a_directory_of_an_earlier_schema_brings_the_present_one() {
+    let mut usherd = Usherd::start();
+    assert!(usherd.stop().success());
+    let file = usherd.data_dir().join("schema/usher.schema");
+    let present = fs::read_to_string(&file).unwrap();
+    fs::write(&file, present.replace("usherName", "usherOther")).unwrap();
+    usherd.start_again();
+    crate::both_ways::create(&usherd, &"n".repeat(254), &serde_json::json!({"email": "n@example.com"}));
+}
+
+#[test]
 fn a_first_start_that_was_cut_short_is_completed() {
     let mut usherd = Usherd::start();
     for dn in ["cn=usher,ou=policies", "cn=admin,ou=datacenters", "cn=admins,ou=groups", "cn=decoy,ou=policies"] {
