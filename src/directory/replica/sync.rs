@@ -228,7 +228,9 @@ impl Consumer {
                 let decoded = RawEntry::from_tag(message.0).and_then(|raw| self.decoder.decode(&raw, Some(id)));
                 let source = if progress.refreshed { Source::Push } else { Source::Refresh };
                 if let Some(Item::Claim(names)) = decoded.as_ref().map(|d| &d.item) {
-                    warn!(%id, ?names, "an entry that is no user has user names in its DN: nobody may use them");
+                    for name in names {
+                        warn!(%id, %name, "an entry that is no user has this user name in its DN: nobody may use the name");
+                    }
                 }
                 match decoded {
                     Some(decoded) => self.replica.change(|tables| tables.put(decoded, source)),
