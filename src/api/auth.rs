@@ -19,7 +19,7 @@ const API_KEY: HeaderName = HeaderName::from_static("es-api-key");
 /// Longer ones are wrong without being hashed. Ours have 32 and 40 characters.
 const MAX_CREDENTIAL: usize = 128;
 
-/// What the headers say. `None` inside is a value that can't be right: too long, or no printable ASCII.
+/// What the headers say. `None` inside is a value that can't be right: too long, or a key that is no printable ASCII.
 #[derive(Debug, PartialEq, Eq)]
 enum Presented<'a> {
     Nothing,
@@ -29,6 +29,8 @@ enum Presented<'a> {
     NoToken,
     /// A `Token` header with several words.
     TokenWithSpaces,
+    /// A `Token` header with a word that is no ASCII.
+    OddToken,
 }
 
 fn presented(headers: &HeaderMap) -> Presented<'_> {
@@ -46,10 +48,10 @@ fn presented(headers: &HeaderMap) -> Presented<'_> {
     match (words.next(), words.next()) {
         (None, _) => Presented::NoToken,
         (Some(_), Some(_)) => Presented::TokenWithSpaces,
-        (Some(token), None) => {
-            let plain = token.is_ascii() && token.len() <= MAX_CREDENTIAL;
-            Presented::Token(std::str::from_utf8(token).ok().filter(|_| plain))
+        (Some(token), None) if token.is_ascii() => {
+            Presented::Token(std::str::from_utf8(token).ok().filter(|token| token.len() <= MAX_CREDENTIAL))
         }
+        (Some(_), None) => Presented::OddToken,
     }
 }
 
@@ -72,6 +74,7 @@ pub(super) fn authenticate(
         Presented::Nothing => Err(refused(NOT_PROVIDED)),
         Presented::NoToken => Err(refused(NO_TOKEN)),
         Presented::TokenWithSpaces => Err(refused(SPACES)),
+        Presented::OddToken => Err(refused(ODD_TOKEN)),
         Presented::ApiKey(key) => {
             let user = key
                 .and_then(|key| view.user_by_api_key(&app.ring.lookup_hash(key)))
@@ -95,11 +98,14 @@ const NO_API_ACCESS: &str = "User account is not allowed to access API";
 const INVALID_KEY: &str = "Invalid API key";
 const NO_TOKEN: &str = "Invalid token header. No credentials provided.";
 const SPACES: &str = "Invalid token header. Token string should not contain spaces.";
+const ODD_TOKEN: &str = "Invalid token header. Token string should not contain invalid characters.";
 const INACTIVE: &str = "User inactive or deleted.";
 
 /// All that can be wrong with credentials.
 pub(super) fn refusals() -> impl Iterator<Item = ApiError> {
-    [NOT_PROVIDED, INVALID_KEY, INVALID_TOKEN, NO_TOKEN, SPACES, NO_API_ACCESS, INACTIVE].into_iter().map(refused)
+    [NOT_PROVIDED, INVALID_KEY, INVALID_TOKEN, NO_TOKEN, SPACES, ODD_TOKEN, NO_API_ACCESS, INACTIVE]
+        .into_iter()
+        .map(refused)
 }
 
 fn refused(text: &'static str) -> ApiError {
@@ -117,17 +123,17 @@ fn check_api_key(user: &User, now: Timestamp) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The owner of a token: activity is asked for before API access. An expired session is like none; one of another
+/// The owner of a token: activity is asked for first, API access last. An expired session is like none; one of another
 /// password was ended by the change (decision 13). Neither is guessing, so neither counts as a wrong token.
 fn check_session(session: &Session, user: &User, now: Timestamp) -> Result<(), ApiError> {
     if !session.is_of(user) {
         return Err(refused(INVALID_TOKEN));
     }
-    if session.expires <= now {
-        return Err(refused(NOT_PROVIDED));
-    }
     if !user.usable_at(now) {
         return Err(refused(INACTIVE));
+    }
+    if session.expires <= now {
+        return Err(refused(NOT_PROVIDED));
     }
     if !user.api_access {
         return Err(refused(NO_API_ACCESS));
@@ -194,6 +200,7 @@ mod tests {
         assert_eq!(presented(&headers(&[("authorization", b"")])), Presented::Nothing);
         assert_eq!(presented(&headers(&[("authorization", b"TOKEN  ")])), Presented::NoToken);
         assert_eq!(presented(&headers(&[("authorization", b"Token a b")])), Presented::TokenWithSpaces);
+        assert_eq!(presented(&headers(&[("authorization", b"Token \xff")])), Presented::OddToken);
         assert_eq!(presented(&headers(&[("authorization", b"Token   a")])), Presented::Token(Some("a")));
     }
 
@@ -204,7 +211,8 @@ mod tests {
         assert_eq!(presented(&headers(&[("es-api-key", b"\xff\xfe")])), Presented::ApiKey(None));
         assert_eq!(presented(&headers(&[("es-api-key", &long)])), Presented::ApiKey(None));
         assert_eq!(presented(&headers(&[("es-api-key", b"a"), ("es-api-key", b"a")])), Presented::ApiKey(None));
-        assert_eq!(presented(&headers(&[("authorization", b"Token \xff")])), Presented::Token(None));
+        let long = [b"Token ", &long[..]].concat();
+        assert_eq!(presented(&headers(&[("authorization", &long)])), Presented::Token(None));
     }
 
     fn user() -> User {
@@ -249,6 +257,8 @@ mod tests {
         }
         let ended = Session { expires: now, ..session };
         assert_eq!(text(check_session(&ended, &fine, now)), "Authentication credentials were not provided.");
+        assert_eq!(text(check_session(&ended, &no_api, now)), "Authentication credentials were not provided.");
+        assert_eq!(text(check_session(&ended, &disabled, now)), inactive);
     }
 
     #[test]

@@ -170,7 +170,8 @@ impl ApiError {
 
     /// 429 of decision 14; `wait` in seconds.
     pub(crate) fn throttled(wait: u64) -> Self {
-        let text = format!("Request was throttled. Expected available in {wait} seconds.");
+        let unit = if wait == 1 { "second" } else { "seconds" };
+        let text = format!("Request was throttled. Expected available in {wait} {unit}.");
         Self { retry_after: Some(wait), ..Self::detail(StatusCode::TOO_MANY_REQUESTS, text) }
     }
 
@@ -238,6 +239,7 @@ mod tests {
     #[test]
     fn the_texts_are_the_protocols() {
         assert_eq!(text(&ApiError::throttled(57)), "Request was throttled. Expected available in 57 seconds.");
+        assert_eq!(text(&ApiError::throttled(1)), "Request was throttled. Expected available in 1 second.");
         assert_eq!(text(&ApiError::method_not_allowed(&hyper::Method::PATCH)), "Method \"PATCH\" not allowed.");
         let order = ApiError::bad_order(&["username", "created"]);
         assert_eq!(text(&order), "Invalid order_by; Possible sort fields are: username, created");

@@ -11,31 +11,21 @@ use super::ApiError;
 /// # Errors
 /// 406 where `Accept` takes no JSON.
 pub(super) fn indent(headers: &HeaderMap) -> Result<usize, ApiError> {
-    let mut ranges = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter(|value| !value.is_empty())
-        .flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    let mut present = false;
-    let mut found: Option<usize> = None;
-    for range in &mut ranges {
-        present = true;
+    let is = |word: &[u8], own: &[u8]| word == b"*" || word.eq_ignore_ascii_case(own);
+    let ranges = headers.get_all(ACCEPT).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let mut accepted = !headers.contains_key(ACCEPT);
+    for range in ranges {
         let mut parts = range.split(|b| *b == b';').map(<[u8]>::trim_ascii);
         let media = parts.next().unwrap_or_default();
-        let json = media.eq_ignore_ascii_case(b"application/json");
-        if json {
+        if media.eq_ignore_ascii_case(b"application/json") {
             let indent = parts.find_map(|part| part.strip_prefix(b"indent=")).and_then(|n| std::str::from_utf8(n).ok());
             return Ok(indent.and_then(|n| n.parse::<usize>().ok()).unwrap_or(0).min(8));
         }
-        if media == b"*/*" || media.eq_ignore_ascii_case(b"application/*") {
-            found = Some(0);
-        }
+        let mut words = media.splitn(2, |b| *b == b'/');
+        let [main, sub] = [words.next(), words.next()].map(Option::unwrap_or_default);
+        accepted |= is(main, b"application") && is(sub, b"json");
     }
-    match found {
-        Some(indent) => Ok(indent),
-        None if present => Err(ApiError::not_acceptable()),
-        None => Ok(0),
-    }
+    if accepted { Ok(0) } else { Err(ApiError::not_acceptable()) }
 }
 
 /// # Errors
@@ -64,8 +54,8 @@ mod tests {
     fn json_is_accepted_in_its_forms_and_indented_when_asked_for() {
         assert_eq!(indent(&HeaderMap::new()).ok(), Some(0));
         for (value, expected) in [
-            ("", Some(0)),
             ("*/*", Some(0)),
+            ("*/json", Some(0)),
             ("application/*;q=0.5", Some(0)),
             ("application/json", Some(0)),
             ("application/json; indent=4", Some(4)),
@@ -76,6 +66,8 @@ mod tests {
             ("text/html", None),
             ("text/*", None),
             ("application/xml", None),
+            ("*", None),
+            ("", None),
             ("ü", None),
         ] {
             assert_eq!(accept(value), expected, "{value:?}");

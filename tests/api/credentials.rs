@@ -33,7 +33,10 @@ fn each_fault_of_the_credentials_has_its_text() {
         (vec![("ES-API-KEY", &upper)], "Invalid API key"),
         (vec![("ES-API-KEY", &key), ("ES-API-KEY", "bad")], "Invalid API key"),
         (vec![("Authorization", "Token bad")], "Invalid token."),
-        (vec![("Authorization", "Token ü")], "Invalid token."),
+        (
+            vec![("Authorization", "Token ü")],
+            "Invalid token header. Token string should not contain invalid characters.",
+        ),
         (vec![("Authorization", &key)], NOT_PROVIDED),
         (vec![("Authorization", "Token")], "Invalid token header. No credentials provided."),
         (vec![("Authorization", two)], "Invalid token header. Token string should not contain spaces."),
