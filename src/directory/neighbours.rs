@@ -6,7 +6,9 @@
 use crate::accounts::{EntryId, StoreError};
 use crate::name::{DcName, UserName};
 
+use super::dn::is_packed;
 use super::filter::Filter;
+use super::raw::RawEntry;
 use super::replica::tables::Source;
 use super::{Directory, Inner, schema};
 
@@ -16,9 +18,16 @@ const AT_A_TIME: usize = 100;
 impl Directory {
     /// Brings these users up to date in the replica.
     pub(crate) async fn look_at_users(&self, names: &[UserName]) -> Result<(), StoreError> {
-        for some in names.chunks(AT_A_TIME) {
+        let inner = &*self.0;
+        let (packed, plain): (Vec<&UserName>, Vec<&UserName>) = names.iter().partition(|name| is_packed(name));
+        for some in plain.chunks(AT_A_TIME) {
             let named = some.iter().map(|name| Filter::Equal("uid", name.as_str())).collect();
-            self.0.look_for(&Filter::Any(named)).await?;
+            inner.look_for(&Filter::Any(named)).await?;
+        }
+        // By the DN, since `uid` need not hold the name.
+        for name in packed {
+            let found = inner.client.read(&inner.decoder.tree.user(name), schema::REPLICATED).await?;
+            inner.take_found(found.as_slice());
         }
         Ok(())
     }
@@ -47,9 +56,13 @@ impl Inner {
     /// Reads the entries for which the filter is true into the replica; their identities.
     async fn look_for(&self, filter: &Filter<'_>) -> Result<Vec<EntryId>, StoreError> {
         let found = self.client.find(self.decoder.tree.base(), filter, schema::REPLICATED).await?;
+        Ok(self.take_found(&found))
+    }
+
+    fn take_found(&self, found: &[RawEntry]) -> Vec<EntryId> {
         let decoded: Vec<_> = found.iter().filter_map(|raw| self.decoder.decode(raw, None)).collect();
         let ids = decoded.iter().map(|decoded| decoded.id).collect();
         self.replica.change(|tables| decoded.into_iter().for_each(|one| tables.put(one, Source::Recheck)));
-        Ok(ids)
+        ids
     }
 }
