@@ -36,11 +36,8 @@ pub(crate) fn create(
 ) -> Result<NewGroup, Errors> {
     let mut input = Input::new(body);
     let parsed = group_name(&mut input, name);
-    // A body's `name` is checked and otherwise ignored: the path's counts.
-    if parsed.is_some()
-        && let Some(name) = input.filled("name", Text::Safe(GroupName::MAX))
-    {
-        group_name(&mut input, &name);
+    if parsed.is_some() {
+        body_name(&mut input);
     }
     let alias = input.filled_or("alias", Text::Safe(ALIAS_MAX), name);
     let alias = alias.and_then(|alias| free_alias(&mut input, alias, lookup));
@@ -75,6 +72,7 @@ pub(crate) fn update(
     lookup: &Lookup<'_>,
 ) -> Result<Update, Errors> {
     let mut input = Input::new(body);
+    body_name(&mut input);
     let alias = input
         .filled("alias", Text::Safe(ALIAS_MAX))
         .filter(|alias| *alias != *group.alias)
@@ -114,14 +112,24 @@ pub(crate) fn unbinds(group_dcs: &[DcName], user_dc: Option<&DcName>) -> bool {
     user_dc.is_some_and(|dc| group_dcs.iter().any(|attached| attached != dc))
 }
 
-/// The name in the path, if a group may be created with it.
+/// The name, if a group may be created with it.
 fn group_name(input: &mut Input<'_>, name: &str) -> Option<GroupName> {
-    match GroupName::parse(name) {
-        Ok(name) => return Some(name),
-        Err(NameError::TooLong { max, has }) => input.errors.add("name", too_long(max, has)),
-        Err(NameError::Charset) => input.errors.add("name", INVALID),
+    let has = name.chars().count();
+    if has > GroupName::MAX {
+        input.errors.add("name", too_long(GroupName::MAX, has));
     }
-    None
+    let parsed = GroupName::parse(name);
+    if matches!(parsed, Err(NameError::Charset)) {
+        input.errors.add("name", INVALID);
+    }
+    parsed.ok()
+}
+
+/// A body's `name` is checked and otherwise ignored: the path's counts, and no group is renamed.
+fn body_name(input: &mut Input<'_>) {
+    if let Some(name) = input.filled("name", Text::Any) {
+        group_name(input, &name);
+    }
 }
 
 fn free_alias(input: &mut Input<'_>, alias: String, lookup: &Lookup<'_>) -> Option<String> {

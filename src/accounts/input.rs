@@ -18,6 +18,9 @@ pub(crate) const REQUIRED: Message = Cow::Borrowed("This field is required.");
 pub(crate) const INVALID: Message = Cow::Borrowed("Invalid value.");
 pub(crate) const NO_PERMISSION: Message = Cow::Borrowed("You don't have permission to modify this attribute.");
 
+/// `null` where the original takes it for a name: Python's word for it.
+pub(crate) const NULL_NAME: &str = "None";
+
 /// The longest password, in bytes.
 pub(crate) const MAX_PASSWORD: usize = 1024;
 
@@ -156,11 +159,13 @@ impl<'a> Input<'a> {
         self.take(key, |value| list(value).map_err(|m| vec![m]))
     }
 
-    /// Texts that are to name something, which an empty one does not. A list of nothing but an empty text is empty.
+    /// Texts that are to name something, which an empty one does not. A list of nothing but an empty text is empty; a
+    /// `null` in a list is looked for under the name that the original gives it.
     pub(crate) fn references(&mut self, key: &'static str) -> Option<Vec<String>> {
+        let name = |item: &Value| if item.is_null() { Ok(NULL_NAME.to_owned()) } else { string(item) };
         self.take(key, |value| {
             let nothing = value.as_array().is_some_and(|items| *items == [""]);
-            if nothing { Ok(Vec::new()) } else { items(value, string).map_err(|m| vec![m]) }
+            if nothing { Ok(Vec::new()) } else { items(value, name).map_err(|m| vec![m]) }
         })
     }
 
@@ -412,7 +417,7 @@ mod tests {
         let mut input = Input::new(body.as_object().unwrap());
         assert_eq!(input.references("one"), Some(Vec::new()));
         assert_eq!(input.references("more"), Some(vec![String::new(), "a".to_owned()]));
-        assert_eq!(input.references("null"), Some(vec![String::new()]));
+        assert_eq!(input.references("null"), Some(vec!["None".to_owned()]));
         assert_eq!(input.references("commas"), Some(vec!["a".to_owned()]));
         assert!(input.errors.is_empty());
     }

@@ -28,7 +28,7 @@ fn made(root: &Api, path: &str, body: &Value) -> Value {
 fn no_owner_is_the_caller_and_leaves_the_owner_as_he_is() {
     let usherd = Usherd::start();
     let root = usherd.api();
-    for nobody in [json!(null), json!("")] {
+    for nobody in [json!(null), json!(""), json!("None")] {
         let body = json!({"site": "dc2.example.com", "owner": nobody});
         assert_eq!(made(&root, "/dc/dc2/", &body)["owner"], "admin");
         assert_eq!(root.put("/dc/main/", &json!({"owner": nobody})).result(200)["owner"], "admin");
@@ -55,8 +55,13 @@ fn a_name_in_the_body_is_checked_and_the_paths_counts() {
             assert_eq!(root.post(path, &body(name)).result(400), json!({"name": [message]}), "{path} {name}");
         }
     }
-    assert_eq!(root.put("/dc/main/", &json!({"name": "a b"})).result(400), json!({"name": [INVALID]}));
-    assert_eq!(root.put("/dc/main/", &json!({"name": "other"})).result(200)["name"], "main");
+    for (path, max, name) in [("/dc/main/", 16, "main"), ("/accounts/group/admins/", 32, "admins")] {
+        let put = |name: &str| root.put(path, &json!({ "name": name }));
+        assert_eq!(put("other").result(200)["name"], name);
+        assert_eq!(put("").result(400), json!({"name": [REQUIRED]}));
+        let both = "a b".repeat(max);
+        assert_eq!(put(&both).result(400), json!({"name": [too_long(max, 3 * max), INVALID.to_owned()]}), "{path}");
+    }
 }
 
 #[test]
@@ -94,8 +99,8 @@ fn lists_of_names_skip_nothing_between_commas_and_refuse_it_in_arrays() {
     ] {
         assert_eq!(dc(groups).result(200)["groups"], expected);
     }
-    for groups in [json!(["", "loose"]), json!([null])] {
-        assert_eq!(dc(groups).result(400), json!({"groups": [nothing_called("name", "")]}));
+    for (groups, name) in [(json!(["", "loose"]), ""), (json!([null]), "None"), (json!(["loose", null]), "None")] {
+        assert_eq!(dc(groups).result(400), json!({"groups": [nothing_called("name", name)]}));
     }
 }
 
