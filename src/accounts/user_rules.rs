@@ -62,7 +62,7 @@ pub(crate) fn create(
 ) -> Result<Creation, Errors> {
     let mut input = Input::new(body);
     let name = user_name(&mut input, name);
-    body_name(&mut input);
+    body_name(&mut input, false);
     let first_name = input.required("first_name", Text::Safe(NAME_MAX));
     let last_name = input.required("last_name", Text::Safe(NAME_MAX));
     let email = input
@@ -140,11 +140,7 @@ pub(crate) fn update(body: &Map<String, Value>, target: &Updating<'_>, lookup: &
     let is_first = user.number == FIRST_ADMIN;
     // Neither SuperAdmin nor UserAdmin for this user: the ProfileOwner (decision 3).
     let entitled = rights.manages_user(user);
-    if is_first && body.contains_key("username") {
-        input.errors.add("username", NO_PERMISSION);
-    } else {
-        body_name(&mut input);
-    }
+    body_name(&mut input, is_first);
     let mut change = UserChange {
         first_name: input.filled("first_name", Text::Safe(NAME_MAX)),
         last_name: input.filled("last_name", Text::Safe(NAME_MAX)),
@@ -204,12 +200,21 @@ fn user_name(input: &mut Input<'_>, name: &str) -> Option<UserName> {
     None
 }
 
-/// A body's `username` is checked and otherwise ignored: nobody is renamed.
-fn body_name(input: &mut Input<'_>) {
-    if !input.errors.has("username")
-        && let Some(name) = input.filled("username", Text::Safe(UserName::MAX))
-    {
-        user_name(input, &name);
+/// A body's `username` is checked and otherwise ignored: nobody is renamed. The first admin's is refused if it is a name.
+fn body_name(input: &mut Input<'_>, is_first: bool) {
+    if input.errors.has("username") {
+        return;
+    }
+    let Some(name) = input.filled("username", Text::Any) else { return };
+    let has = name.chars().count();
+    if has > UserName::MAX {
+        input.errors.add("username", too_long(UserName::MAX, has));
+    }
+    match UserName::parse(&name) {
+        Ok(_) if is_first => input.errors.add("username", NO_PERMISSION),
+        Ok(_) if !is_reserved(&name) => {}
+        Err(NameError::TooLong { .. }) => {}
+        Ok(_) | Err(NameError::Charset) => input.errors.add("username", INVALID),
     }
 }
 

@@ -134,6 +134,8 @@ fn names_are_measured_and_reserved() {
     assert!(post("PROFILE", json!({"dc_bound": false}), &root(), "main").is_ok());
     assert!(post("bob", json!({"dc_bound": false, "username": "other"}), &root(), "main").is_ok());
     assert_eq!(said("bob", json!({"username": "a b", "dc_bound": false})), json!({"username": ["Invalid value."]}));
+    let long = json!({"username": ["Ensure this value has at most 254 characters (it has 300).", "Invalid value."]});
+    assert_eq!(said("bob", json!({"username": "x y".repeat(100), "dc_bound": false})), long);
 }
 
 #[test]
@@ -165,6 +167,10 @@ fn the_first_admin_is_protected() {
         put(&admin, &[], body, &root(), "main").unwrap_err(),
         json!({"username": message, "api_access": message, "is_active": message, "is_super_admin": message})
     );
+    for (name, message) in [("", "This field is required."), ("a b", "Invalid value."), ("profile", &*NO_PERMISSION)] {
+        let errors = put(&admin, &[], json!({"username": name}), &root(), "main").unwrap_err();
+        assert_eq!(errors, json!({"username": [message]}), "{name:?}");
+    }
     let change = put(&admin, &[], json!({"is_active": true, "is_super_admin": 1, "api_access": 1}), &root(), "main");
     let change = change.unwrap();
     assert_eq!((change.is_active, change.super_admin, change.api_access), (None, None, None));
