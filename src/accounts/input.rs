@@ -169,14 +169,14 @@ impl<'a> Input<'a> {
         })
     }
 
-    /// One of `choices`, exactly; `""` only where `optional`.
+    /// One of the texts that are `valid`, exactly; `""` only where `optional`.
     pub(crate) fn choice(
         &mut self,
         key: &'static str,
         optional: bool,
         valid: impl FnOnce(&str) -> bool,
     ) -> Option<String> {
-        self.take(key, |value| match string(value) {
+        self.take(key, |value| match choice(value) {
             Err(message) => Err(vec![message]),
             Ok(text) if text.is_empty() && optional => Ok(text),
             Ok(text) if text.is_empty() => Err(vec![REQUIRED]),
@@ -302,6 +302,17 @@ fn items(value: &Value, item: fn(&Value) -> Result<String, Message>) -> Result<V
     };
     let mut seen = std::collections::HashSet::new();
     Ok(items.into_iter().filter(|item| seen.insert(item.clone())).collect())
+}
+
+/// The text of a choice: nothing is the empty one, in whatever form, and a boolean is no choice.
+fn choice(value: &Value) -> Result<String, Message> {
+    match value {
+        Value::Bool(true) => Err(no_choice("True")),
+        Value::Bool(false) => Err(no_choice("False")),
+        Value::Array(items) if items.is_empty() => Ok(String::new()),
+        Value::Object(map) if map.is_empty() => Ok(String::new()),
+        value => string(value),
+    }
 }
 
 /// One of a few small numbers, given as a number or its text.
@@ -435,6 +446,25 @@ mod tests {
         assert_eq!(refused(json!(7)), "Select a valid choice. 7 is not one of the available choices.");
         assert_eq!(refused(json!("-1")), "Select a valid choice. -1 is not one of the available choices.");
         assert!(refused(json!("99999999999999999999999")).starts_with("Select a valid choice. 9999"));
+    }
+
+    #[test]
+    fn choices_are_texts_and_whatever_is_empty_is_none() {
+        let body = json!({"one": "a", "list": [], "object": {}, "null": null, "yes": true, "no": false, "full": ["a"]});
+        let mut input = Input::new(body.as_object().unwrap());
+        let mut read = |key, optional| input.choice(key, optional, |text| text == "a");
+        assert_eq!(read("one", false).as_deref(), Some("a"));
+        for empty in ["list", "object", "null"] {
+            assert_eq!(read(empty, true).as_deref(), Some(""), "{empty}");
+            assert_eq!(read(empty, false), None, "{empty}");
+        }
+        for wrong in ["yes", "no", "full"] {
+            assert_eq!(read(wrong, true), None, "{wrong}");
+        }
+        let no_choice = |given: &str| json!([no_choice(given)]);
+        let expected = json!({"list": [REQUIRED], "object": [REQUIRED], "null": [REQUIRED], "yes": no_choice("True"),
+            "no": no_choice("False"), "full": [INVALID]});
+        assert_eq!(serde_json::to_value(&input.errors).unwrap(), expected);
     }
 
     #[test]
