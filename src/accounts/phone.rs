@@ -7,10 +7,11 @@ use regex::RegexBuilder;
 /// The longest phone number that is looked at, in characters.
 pub(crate) const MAX: usize = 32;
 
-/// The number in E.164 (`+421905123456`), if it begins with `+` and is a valid number of its country. Blanks around it
-/// and punctuation after it do not matter.
+/// The number in E.164 (`+421905123456`), if it begins with `+` and is a valid number of its country. What is before it
+/// (`tel:`, a bracket) and punctuation after it do not matter.
 pub(crate) fn e164(text: &str) -> Option<String> {
-    let text = text.trim_start().trim_end_matches(|c: char| !c.is_alphanumeric() && c != '#');
+    let start = text.find(|c: char| c == '+' || c.is_ascii_digit())?;
+    let text = text[start..].trim_end_matches(|c: char| !c.is_alphanumeric() && c != '#');
     if !text.starts_with('+') || text.chars().count() > MAX {
         return None;
     }
@@ -100,6 +101,8 @@ mod tests {
         assert_eq!(e164("+421905123457").as_deref(), Some("+421905123457"));
         assert_eq!(e164(" +421 905 123 457 ").as_deref(), Some("+421905123457"));
         assert_eq!(e164("+1 (650) 253-0000").as_deref(), Some("+16502530000"));
+        assert_eq!(e164("(+421) 905 123 456").as_deref(), Some("+421905123456"));
+        assert_eq!(e164("tel:+421905123456").as_deref(), Some("+421905123456"));
     }
 
     #[test]
@@ -121,9 +124,21 @@ mod tests {
 
     #[test]
     fn what_is_no_international_number_is_refused() {
-        for bad in
-            ["", " ", "123", "0905123456", "421905123456", "+", "+421", "+999123456789", "+x", "+42190512345678901"]
-        {
+        for bad in [
+            "",
+            " ",
+            "-",
+            "tel:",
+            "123",
+            "0905123456",
+            "1 +421905123456",
+            "421905123456",
+            "+",
+            "+421",
+            "+999123456789",
+            "+x",
+            "+42190512345678901",
+        ] {
             assert_eq!(e164(bad), None, "{bad:?}");
         }
     }
