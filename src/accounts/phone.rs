@@ -15,7 +15,14 @@ pub(crate) fn e164(text: &str) -> Option<String> {
     if !text.starts_with('+') || text.chars().count() > MAX {
         return None;
     }
-    let number = phonenumber::parse(None, text).ok()?;
+    // The crate takes some punctuation for the beginning of an extension.
+    let mut digits = is_plain(text).then(|| dialled(text));
+    let mut number = phonenumber::parse(None, digits.as_deref().unwrap_or(text)).ok()?;
+    if digits.is_none() && number.extension().is_none() {
+        let dialled = digits.insert(dialled(text));
+        number = phonenumber::parse(None, dialled).ok()?;
+    }
+    let text = digits.as_deref().unwrap_or(text);
     let code = number.country().code();
     let regions = regions(code)?;
     let mut national = number.national().to_string();
@@ -25,6 +32,23 @@ pub(crate) fn e164(text: &str) -> Option<String> {
         national = written;
     }
     is_valid(&regions, &national).then(|| format!("+{code}{national}"))
+}
+
+/// Whether there is nothing but digits and punctuation between them behind the `+`.
+fn is_plain(text: &str) -> bool {
+    text.trim_start_matches('+').chars().all(|c| c.is_ascii_digit() || " -.()/[]*\u{a0}".contains(c))
+}
+
+/// What is dialled for a number without an extension: three letters or more are a keypad's, fewer do not count. The
+/// crate leaves letters out that come last.
+fn dialled(text: &str) -> String {
+    const KEYPAD: &[u8; 26] = b"22233344455566677778889999";
+    let is_word = text.bytes().filter(u8::is_ascii_alphabetic).count() >= 3;
+    let key = |c: char| match c.to_ascii_uppercase() {
+        letter @ 'A'..='Z' if is_word => Some(char::from(KEYPAD[usize::from(letter as u8 - b'A')])),
+        digit => Some(digit).filter(char::is_ascii_digit),
+    };
+    std::iter::once('+').chain(text.chars().filter_map(key)).collect()
 }
 
 /// The digits after the country code, without the extension.
@@ -103,6 +127,8 @@ mod tests {
         assert_eq!(e164("+1 (650) 253-0000").as_deref(), Some("+16502530000"));
         assert_eq!(e164("(+421) 905 123 456").as_deref(), Some("+421905123456"));
         assert_eq!(e164("tel:+421905123456").as_deref(), Some("+421905123456"));
+        assert_eq!(e164("+507850-1234").as_deref(), Some("+5078501234"));
+        assert_eq!(e164("+6519001.234567").as_deref(), Some("+6519001234567"));
     }
 
     #[test]
@@ -113,6 +139,16 @@ mod tests {
         assert_eq!(e164("+7 8 (495) 123-45-67 ext. 8").as_deref(), Some("+74951234567"));
         assert_eq!(e164("+39 06 1234 5678.").as_deref(), Some("+390612345678"));
         assert_eq!(e164("+800 1234 5678").as_deref(), Some("+80012345678"));
+    }
+
+    #[test]
+    fn letters_are_a_keypads_where_they_are_a_word() {
+        assert_eq!(e164("+1 800 FLOWERS").as_deref(), Some("+18003569377"));
+        assert_eq!(e164("+421 abc def ghi").as_deref(), Some("+421222333444"));
+        assert_eq!(e164("+421905123456x").as_deref(), Some("+421905123456"));
+        assert_eq!(e164("+421905123456 ext. 5").as_deref(), Some("+421905123456"));
+        assert_eq!(e164("+421905123456abc"), None);
+        assert_eq!(e164("+928002345b"), None);
     }
 
     #[test]
