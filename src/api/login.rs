@@ -1,7 +1,12 @@
 //! Login and logout (contract 2.2, 2.3; decisions 13, 14, 19).
 //!
-//! Every attempt costs one bind at the server, for a name that exists or not, for a password that could be right or
-//! not: answer and time tell no names. A password that LDAP would take for an anonymous bind never gets there.
+//! Every attempt costs the server one hash, and one that it refuses then costs a read and a hash here, for a name that
+//! exists or not, for a password that could be right or not: answer and time tell no names. A password that LDAP would
+//! take for an anonymous bind never gets there.
+//!
+//! The hash here is for accounts that may not be used: the server refuses some of them whatever the password is, and
+//! "disabled" is for the right one alone. It lets nobody in. All who are refused pay for it, after the bind and not
+//! beside it: only for some, or at the same time, it would show wherever cores are busy.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,6 +60,15 @@ async fn attempt(call: &OpenCall, name: Option<&UserName>) -> Result<Reply, ApiE
     Err(ApiError::store(&StoreError::Contended, Noun::User))
 }
 
+/// What became of a password.
+enum Checked {
+    /// The server let the user in with it.
+    Accepted,
+    /// It is right, and the account may not be used.
+    Disabled,
+    Wrong,
+}
+
 /// One bind and what follows from it; `None` where the stored hash was exchanged meanwhile, by another login that
 /// strengthened it or by a change of the password: a session of the hash before would be over before it began.
 /// `counted` is taken back unless the password is wrong.
@@ -67,16 +81,19 @@ async fn try_once(
     let app = &call.app;
     // The epoch is read before the bind: if the password changes meanwhile, the session is one of the old password.
     let user = name.and_then(|name| app.directory.read().user(name).cloned());
-    let checked = check(app, user.as_deref(), password).await;
-    if !matches!(checked, Ok(false))
+    let checked = check(call, user.as_deref(), password).await;
+    if !matches!(checked, Ok(Checked::Wrong))
         && let Some((name, at)) = counted.take()
     {
         app.throttle.bad_passwords.give_back(&name, at);
     }
-    let Some(user) = user.filter(|_| matches!(checked, Ok(true))) else {
-        checked.map_err(|error| ApiError::store(&error, Noun::User))?;
-        app.metrics.failed_login();
-        return Err(bad_request(WRONG));
+    let user = match (checked?, user) {
+        (Checked::Accepted, Some(user)) => user,
+        (Checked::Disabled, _) => return Err(bad_request(DISABLED)),
+        _ => {
+            app.metrics.failed_login();
+            return Err(bad_request(WRONG));
+        }
     };
     let epoch = user.password_epoch;
     let Some(user) = app.directory.read().user_by_id(user.id).cloned() else { return Err(bad_request(WRONG)) };
@@ -136,14 +153,20 @@ fn string(params: &Map<String, Value>, field: &str) -> Result<String, &'static s
 }
 
 /// Whether the password is the user's. Without a user, or with a password that nobody can have, the decoy is bound.
-async fn check(app: &App, user: Option<&User>, password: &Secret) -> Result<bool, StoreError> {
+async fn check(call: &OpenCall, user: Option<&User>, password: &Secret) -> Result<Checked, ApiError> {
+    let app = &call.app;
     let text = password.reveal();
-    if text.is_empty() || text.len() > MAX_PASSWORD || text.contains('\0') {
-        let decoy = Secret::new("decoy".to_owned());
-        return app.directory.verify_password(None, &decoy).await.map(|_| false);
+    let impossible = text.is_empty() || text.len() > MAX_PASSWORD || text.contains('\0');
+    let (user, password) = if impossible { (None, Secret::new("decoy".to_owned())) } else { (user, password.clone()) };
+    let store = |error| ApiError::store(&error, Noun::User);
+    if app.directory.verify_password(user, &password).await.map_err(store)? {
+        return Ok(Checked::Accepted);
     }
-    let right = app.directory.verify_password(user, password).await?;
-    Ok(right && user.is_some())
+    let unusable = user.filter(|user| !user.usable_at(call.now));
+    let stored = app.directory.stored_password(unusable).await.map_err(store)?;
+    let stored = stored.unwrap_or_else(|| Secret::new(String::new()));
+    let right = hashing::verify(app.cost, stored, password).await?;
+    Ok(if right && unusable.is_some() { Checked::Disabled } else { Checked::Wrong })
 }
 
 /// Hashes the password anew where its stored hash is weaker than configured. Returns the epoch that the session belongs

@@ -39,9 +39,6 @@ pub(crate) enum Item {
     Skipped,
 }
 
-/// With one of these ppolicy may refuse a bind before it looks at the password.
-const REFUSED_UNSEEN: [&str; 3] = ["pwdaccountlockedtime", "pwdstarttime", "pwdendtime"];
-
 /// What writes need to know of a user's entry and the domain does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UserFacts {
@@ -51,9 +48,11 @@ pub(crate) struct UserFacts {
     /// The administrator's locks that are set: ppolicy's and 389-DS's.
     pub(crate) locked_time: bool,
     pub(crate) ns_lock: bool,
-    /// A wrong password costs the server a hash of the configured strength: there is such a password, and nothing for
-    /// which the server refuses without looking at it.
-    pub(crate) refusal_costs_a_hash: bool,
+    /// From when on a wrong password costs the server a hash of the configured strength, if the account may be used at
+    /// all: there is such a password, and nothing for which ppolicy refuses without looking at it.
+    pub(crate) hashed_from: Option<Timestamp>,
+    /// The password can be verified here ([`password::Cost::can_verify`]).
+    pub(crate) verifiable: bool,
     /// There are `usherSshKey` values about keys that are not there.
     pub(crate) loose_keys: bool,
 }
@@ -93,8 +92,7 @@ impl Decoder {
             .iter()
             .filter_map(|(field, attribute)| Some((*field, text(raw, attribute, &mut warnings)?.into())))
             .collect();
-        // LOCKED_FOR_GOOD in any of its spellings
-        let locked_time = raw.described("pwdaccountlockedtime").any(|v| v.starts_with(b"0000"));
+        let locked_time = raw.described("pwdaccountlockedtime").any(is_for_good);
         let ns_lock = raw.described("nsaccountlock").any(is_true);
         let passwords = raw.values("userpassword");
         let mut slices: Vec<&[u8]> = passwords.iter().map(Vec::as_slice).collect();
@@ -104,10 +102,8 @@ impl Decoder {
             is_key_holder: raw.is("ldapPublicKey"),
             locked_time,
             ns_lock,
-            refusal_costs_a_hash: !passwords.is_empty()
-                && !password_weak
-                && !ns_lock
-                && REFUSED_UNSEEN.iter().all(|name| raw.described(name).next().is_none()),
+            hashed_from: looked_at_from(raw).filter(|_| !passwords.is_empty() && !password_weak),
+            verifiable: matches!(passwords, [one] if self.cost.can_verify(one)),
             loose_keys,
         };
         let user = User {
@@ -303,6 +299,27 @@ fn smallest<'a>(raw: &'a RawEntry, name: &str, warnings: &mut Warnings) -> Optio
 fn sane(value: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(value).ok()?;
     (text.len() <= LONGEST_TEXT && !text.chars().any(char::is_control)).then_some(text)
+}
+
+/// Whether a value of `pwdAccountLockedTime` is LOCKED_FOR_GOOD in any of its spellings.
+fn is_for_good(value: &[u8]) -> bool {
+    value.starts_with(b"0000")
+}
+
+/// Whether wrong passwords have locked the user out, or had: for how long, only the server knows.
+pub(crate) fn is_locked_out(raw: &RawEntry) -> bool {
+    raw.described("pwdaccountlockedtime").any(|value| !is_for_good(value))
+}
+
+/// From when on ppolicy looks at the password of an account that may be used; `None` where that is not known.
+fn looked_at_from(raw: &RawEntry) -> Option<Timestamp> {
+    if raw.described("pwdaccountlockedtime").next().is_some() {
+        return None;
+    }
+    match raw.described("pwdstarttime").next() {
+        Some(value) => Timestamp::parse_generalized(std::str::from_utf8(value).ok()?),
+        None => Some(Timestamp::from_micros(i64::MIN)),
+    }
 }
 
 /// The earlier of `shadowExpire` (days since 1970; negative means never) and `pwdEndTime`. A value that can't be

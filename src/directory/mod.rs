@@ -187,19 +187,44 @@ impl Directory {
         }
     }
 
-    /// Binds as the user, or for `None` as the decoy at the same cost. An empty password is never sent.
+    /// Whether the server lets the user in with this password. A refusal takes it one hash of the configured cost, if
+    /// need be the decoy's, whoever the user is: `None` for nobody. An account that may not be used is not bound where
+    /// its password can be verified without ([`Self::stored_password`]). An empty password is never sent.
     pub(crate) async fn verify_password(&self, user: Option<&User>, password: &Secret) -> Result<bool, StoreError> {
         let Inner { client, decoder, .. } = &*self.0;
+        let now = now();
         let facts = user.and_then(|user| self.read().user_state(user.id)).map(|(_, facts, _)| facts);
-        if let (Some(user), Some(facts)) = (user, facts) {
-            let accepted = client.accepts(&decoder.tree.user(&user.name), password).await?;
-            // A refusal that costs less than that of an unknown name would show in time.
-            if accepted || facts.refusal_costs_a_hash {
-                return Ok(accepted);
-            }
+        let user = user.zip(facts);
+        let (binds_user, binds_decoy) = match user {
+            None => (false, true),
+            Some((user, facts)) if !user.usable_at(now) => (!facts.verifiable, true),
+            Some((_, facts)) => (true, facts.hashed_from.is_none_or(|from| now < from)),
+        };
+        let bind =
+            async |wanted: bool, dn: String| if wanted { client.accepts(&dn, password).await } else { Ok(false) };
+        let dn = user.map(|(user, _)| decoder.tree.user(&user.name)).unwrap_or_default();
+        // At the same time: a refusal at once and then the decoy's would together take longer than the decoy's.
+        let (accepted, decoy) = tokio::join!(bind(binds_user, dn), bind(binds_decoy, decoder.tree.decoy()));
+        let accepted = accepted?;
+        if !accepted {
+            decoy?;
         }
-        client.accepts(&decoder.tree.decoy(), password).await?;
-        Ok(false)
+        Ok(accepted)
+    }
+
+    /// The one value of the user's `userPassword`, of an account that may not be used; for `None` the decoy's, which
+    /// costs the same. `None` where there is none to be read, or several, and after a lock-out by wrong passwords: what
+    /// that refuses must not be had by another way.
+    pub(crate) async fn stored_password(&self, user: Option<&User>) -> Result<Option<Secret>, StoreError> {
+        let Inner { client, decoder, .. } = &*self.0;
+        let dn = user.map_or_else(|| decoder.tree.decoy(), |user| decoder.tree.user(&user.name));
+        let entry = match client.read(&dn, &[schema::PASSWORD, schema::LOCKED_TIME]).await {
+            Ok(Some(entry)) if !decode::is_locked_out(&entry) => entry,
+            Ok(_) | Err(OpError::Store(StoreError::Refused(_))) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let [value] = entry.values("userpassword") else { return Ok(None) };
+        Ok(std::str::from_utf8(value).ok().map(|text| Secret::new(text.to_owned())))
     }
 }
 

@@ -39,6 +39,8 @@ fn every_write_has_one_line_under_its_task_id_and_no_secret_is_in_any_log() {
     assert_eq!(invalid.status, 400);
     world.usherd.anonymous().post("/accounts/login/", &json!({"username": "u1", "password": secret}));
     world.usherd.anonymous().post("/accounts/login/", &json!({"username": format!("{secret}!"), "password": "x"}));
+    world.root.put("/accounts/user/u2/", &json!({"is_active": false})).result(200);
+    world.usherd.anonymous().post("/accounts/login/", &json!({"username": "u2", "password": "pw-u2"}));
     world.root.get("/accounts/user/u1/").result(200);
 
     let written = lines(&world, &file)[before..].to_vec();
@@ -60,14 +62,20 @@ fn every_write_has_one_line_under_its_task_id_and_no_secret_is_in_any_log() {
             line("Create user", "admin", "new", "FAILURE", 400),
             line("Login", "u1", "u1", "SUCCESS", 200),
             line("Login", "", "", "FAILURE", 400),
+            line("Update user", "admin", "u2", "SUCCESS", 200),
+            line("Login", "u2", "u2", "FAILURE", 400),
         ]
     );
+    assert_eq!(written[6]["detail"], "User account is disabled.");
     assert_eq!((&written[0]["task_id"], &written[0]["credential"]), (&json!(id), &json!("api-key")));
     assert_eq!((&written[0]["peer"], &written[1]["credential"]), (&json!("127.0.0.1"), &json!("token")));
 
+    let ldap = world.usherd.ldap();
+    let dn = format!("uid=u2,ou=people,{}", ldap.base_dn());
+    let hash = ldap.search(&dn, "base", "(objectClass=*)", &["userPassword"])[0].first("userPassword").unwrap();
     let key = world.usherd.admin.api_key.clone();
     let all = std::fs::read_to_string(&file).unwrap() + &world.usherd.stderr();
-    for secret in [secret, "pw-u1", &key, &world.usherd.admin.password] {
+    for secret in [secret, "pw-u1", "pw-u2", &hash, &key, &world.usherd.admin.password] {
         assert!(!all.contains(secret), "a log holds {secret:?}");
     }
 }

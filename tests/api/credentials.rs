@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -11,6 +12,7 @@ use crate::world::World;
 
 const NOT_PROVIDED: &str = "Authentication credentials were not provided.";
 const WRONG_LOGIN: &str = "Unable to log in with provided credentials.";
+const DISABLED: &str = "User account is disabled.";
 
 fn login(api: &Api, username: &str, password: &str) -> crate::support::Response {
     api.post("/accounts/login/", &json!({"username": username, "password": password}))
@@ -160,6 +162,103 @@ fn inactive_users_and_users_without_api_access_are_refused_everywhere_with_the_s
     assert_eq!(key.get("/accounts/user/u2/").status, 200);
 }
 
+/// Changes `u1`'s entry by LDAP and waits until the daemon knows.
+fn change_u1(world: &World, ldif: &str) {
+    static CHANGES: AtomicU32 = AtomicU32::new(0);
+    let seen = format!("Seen {}", CHANGES.fetch_add(1, Ordering::Relaxed));
+    let dn = format!("uid=u1,ou=people,{}", world.usherd.ldap().base_dn());
+    world.usherd.ldap().modify(&format!("dn: {dn}\nchangetype: modify\n{ldif}\n-\nreplace: sn\nsn: {seen}\n"));
+    eventually_true(Duration::from_secs(10), "the change shows", || world.user("u1")["last_name"] == seen);
+}
+
+/// What a login as `u1` with this password is told.
+#[track_caller]
+fn refusal(world: &World, password: &str) -> String {
+    login(&world.usherd.anonymous(), "u1", password).detail(400)
+}
+
+fn attributes_of_u1(world: &World) -> Vec<Option<String>> {
+    let dn = format!("uid=u1,ou=people,{}", world.usherd.ldap().base_dn());
+    let entry = world.usherd.ldap().search(&dn, "base", "(objectClass=*)", &["userPassword", "entryCSN"]).remove(0);
+    vec![entry.first("userPassword"), entry.first("entryCSN")]
+}
+
+fn sessions(world: &World) -> usize {
+    let ldap = world.usherd.ldap();
+    ldap.search(&ldap.base_dn(), "sub", "(objectClass=usherSession)", &["cn"]).len()
+}
+
+#[test]
+fn a_disabled_locked_or_expired_account_says_so_to_its_right_password_alone() {
+    let world = World::new();
+    change_u1(&world, "add: objectClass\nobjectClass: shadowAccount");
+    for value in [
+        "pwdAccountLockedTime: 000001010000Z",
+        "pwdAccountLockedTime: 00000101000000Z",
+        "pwdEndTime: 20200101000000Z",
+        "shadowExpire: 1",
+        "usherActive: FALSE",
+    ] {
+        let name = value.split_once(':').unwrap().0;
+        change_u1(&world, &format!("replace: {name}\n{value}"));
+        let before = (attributes_of_u1(&world), sessions(&world));
+        assert_eq!(refusal(&world, "pw-u1"), DISABLED, "{value}");
+        for wrong in ["wrong", "pw-u1\0", "pw-u2", "decoy"] {
+            assert_eq!(refusal(&world, wrong), WRONG_LOGIN, "{value}: {wrong:?}");
+        }
+        // Nothing is hashed anew, and there is no session.
+        assert_eq!((attributes_of_u1(&world), sessions(&world)), before, "{value}");
+        change_u1(&world, &format!("delete: {name}"));
+        world.login("u1");
+    }
+    // The account may be used, only its password may not yet.
+    change_u1(&world, "replace: pwdStartTime\npwdStartTime: 20990101000000Z");
+    assert_eq!(refusal(&world, "pw-u1"), WRONG_LOGIN);
+}
+
+#[test]
+fn the_right_password_of_a_locked_account_is_known_by_a_hash_of_the_configured_cost_only() {
+    let world = World::new();
+    let own = attributes_of_u1(&world)[0].clone().unwrap();
+    let ssha = "{SSHA}lloAmKRe69+w+H6R27d2MjGVs3nh+Fip";
+    let cheap =
+        "{ARGON2}$argon2id$v=19$m=64,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$a/+i06T/FfF/nRBGydZ9yXZt6PdSjNNmmR5yI0UTT7o";
+    for (stored, right, locked) in
+        [(&*own, "pw-u1", DISABLED), (ssha, "pw-u1", WRONG_LOGIN), (cheap, "pw", WRONG_LOGIN)]
+    {
+        // Where no lock of the server's is in the way, it is asked, whatever the scheme.
+        let change =
+            format!("replace: usherActive\nusherActive: FALSE\n-\nreplace: userPassword\nuserPassword: {stored}");
+        change_u1(&world, &change);
+        assert_eq!(refusal(&world, right), DISABLED, "{stored}");
+        assert_eq!(refusal(&world, "wrong"), WRONG_LOGIN, "{stored}");
+        change_u1(&world, "replace: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z");
+        assert_eq!(refusal(&world, right), locked, "{stored}");
+        assert_eq!(refusal(&world, "wrong"), WRONG_LOGIN, "{stored}");
+    }
+}
+
+#[test]
+fn a_lock_out_by_wrong_passwords_stays_closed_to_the_right_one() {
+    let world = World::new();
+    let ldap = world.usherd.ldap();
+    let policy = format!("cn=default,ou=policies,{}", ldap.base_dn());
+    ldap.modify(&format!("dn: {policy}\nchangetype: modify\nreplace: pwdMaxFailure\npwdMaxFailure: 2\n"));
+    for _ in 0..2 {
+        assert_eq!(refusal(&world, "wrong"), WRONG_LOGIN);
+    }
+    let dn = format!("uid=u1,ou=people,{}", ldap.base_dn());
+    let locked = ldap.search(&dn, "base", "(pwdAccountLockedTime=*)", &["pwdAccountLockedTime"]);
+    assert!(!locked[0].first("pwdAccountLockedTime").unwrap().starts_with("0000"));
+    assert_eq!(refusal(&world, "pw-u1"), WRONG_LOGIN);
+    change_u1(&world, "replace: usherActive\nusherActive: FALSE");
+    assert_eq!(refusal(&world, "pw-u1"), WRONG_LOGIN);
+    change_u1(&world, "replace: usherActive\nusherActive: TRUE\n-\nreplace: pwdEndTime\npwdEndTime: 20200101000000Z");
+    assert_eq!(refusal(&world, "pw-u1"), WRONG_LOGIN);
+    change_u1(&world, "delete: pwdAccountLockedTime");
+    assert_eq!(refusal(&world, "pw-u1"), DISABLED);
+}
+
 #[test]
 fn what_counts_is_who_the_caller_is_when_the_body_is_there() {
     let world = World::new();
@@ -289,6 +388,25 @@ fn right_passwords_do_not_count_against_the_name() {
     for _ in 0..15 {
         assert_eq!(login(&usherd.anonymous(), "admin", &usherd.admin.password).status, 200);
     }
+}
+
+#[test]
+fn wrong_passwords_of_a_locked_account_count_and_its_right_one_does_not() {
+    let world = World::on(Usherd::builder().throttled().env("USHER__THROTTLE__LOGINS_PER_MINUTE", "0").start());
+    change_u1(&world, "replace: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z");
+    for _ in 0..5 {
+        for _ in 0..3 {
+            assert_eq!(refusal(&world, "pw-u1"), DISABLED);
+        }
+        for _ in 0..2 {
+            assert_eq!(refusal(&world, "wrong"), WRONG_LOGIN);
+        }
+    }
+    for password in ["wrong", "pw-u1"] {
+        assert_eq!(login(&world.usherd.anonymous(), "u1", password).status, 429);
+    }
+    let metrics = world.usherd.anonymous().root().get("/metrics").text();
+    assert!(metrics.lines().any(|line| line == "usher_failed_logins_total 10"), "{metrics}");
 }
 
 #[test]

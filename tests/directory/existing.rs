@@ -234,6 +234,12 @@ fn a_server_set_up_as_the_readme_says_serves_users_keys_and_logins() {
     eventually_true(Duration::from_secs(5), "the session is refused", || {
         own.get("/accounts/user/alice/").status == 403
     });
+    for (password, text) in
+        [("wonderland", "User account is disabled."), ("wrong", "Unable to log in with provided credentials.")]
+    {
+        let body = json!({"username": "alice", "password": password});
+        assert_eq!(serve.anonymous().post("/accounts/login/", &body).detail(400), text);
+    }
 }
 
 #[test]

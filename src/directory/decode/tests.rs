@@ -64,29 +64,35 @@ fn the_account_ends_at_the_earlier_of_both_ends_and_never_by_minus_one() {
 }
 
 #[test]
-fn what_makes_a_refusal_cheap_is_known() {
-    let costs = |more: &[(&str, &[&[u8]])]| {
+fn what_makes_a_refusal_cheap_and_what_can_be_verified_here_is_known() {
+    let facts = |more: &[(&str, &[&[u8]])]| {
         let mut all: Vec<(&str, &[&[u8]])> = vec![("objectClass", &[b"inetOrgPerson"])];
         all.extend_from_slice(more);
         match decode("uid=bob,ou=people,dc=example,dc=org", &all) {
-            Item::User(_, facts) => facts.refusal_costs_a_hash,
+            Item::User(_, facts) => (facts.hashed_from, facts.verifiable),
             other => panic!("{other:?}"),
         }
     };
-    let hash = password::Cost::default().hash(&crate::accounts::secrets::Secret::new("pw".to_owned())).unwrap();
-    let strong: (&str, &[&[u8]]) = ("userPassword", &[hash.as_bytes()]);
-    assert!(costs(&[strong]));
-    assert!(costs(&[strong, ("usherActive", &[b"FALSE"]), ("shadowExpire", &[b"1"])]));
-    assert!(!costs(&[]));
-    assert!(!costs(&[("userPassword", &[b"{SSHA}c2FsdHk="])]));
+    let hash = |cost: password::Cost| cost.hash(&crate::accounts::secrets::Secret::new("pw".to_owned())).unwrap();
+    let usual = password::Cost::default();
+    let hashes = [hash(usual), hash(password::Cost { passes: 3, ..usual })];
+    let [own, stronger] = [&hashes[0], &hashes[1]].map(String::as_bytes);
+    let always = Some(Timestamp::from_micros(i64::MIN));
+    let values: &[&[u8]] = &[own];
+    let strong = ("userPassword", values);
+    assert_eq!(facts(&[strong]), (always, true));
+    assert_eq!(facts(&[strong, ("pwdEndTime", &[b"20991124001637Z"])]), (always, true));
+    assert_eq!(facts(&[]), (None, false));
+    assert_eq!(facts(&[("userPassword", &[b"{SSHA}c2FsdHk="])]), (None, false));
+    assert_eq!(facts(&[("userPassword", &[stronger])]), (always, false));
+    assert_eq!(facts(&[("userPassword", &[own, own])]), (always, false));
+    assert_eq!(facts(&[strong, ("pwdStartTime", &[b"19700101000001Z"])]), (Some(Timestamp::from_seconds(1)), true));
     for (name, value) in [
         ("pwdAccountLockedTime", &b"000001010000Z"[..]),
         ("pwdAccountLockedTime", b"20261124001637Z"),
-        ("pwdStartTime", b"20991124001637Z"),
-        ("pwdEndTime", b"20201124001637Z"),
-        ("nsAccountLock", b"TRUE"),
+        ("pwdStartTime", b"soon"),
     ] {
-        assert!(!costs(&[strong, (name, &[value])]), "{name}");
+        assert_eq!(facts(&[strong, (name, &[value])]), (None, true), "{name}");
     }
 }
 
