@@ -7,7 +7,7 @@ use super::group::Group;
 use super::input::{Errors, INVALID, Input, Message, NULL_NAME, REQUIRED, Text, no_object, string, too_long};
 use super::user::User;
 use super::{MAIN_DC, group_rules::ALIAS_TAKEN};
-use crate::name::{DcName, GroupName, NameError};
+use crate::name::{DcName, GroupName, NameError, UserName};
 
 /// The most characters of each field.
 pub(crate) const ALIAS_MAX: usize = 32;
@@ -173,6 +173,11 @@ fn owner<'a>(input: &mut Input<'_>, lookup: &Lookup<'a>) -> Option<&'a User> {
         input.errors.add("owner", no_object("username", &name));
     }
     user
+}
+
+/// The error of an owner who is no more.
+pub(crate) fn no_owner(name: &UserName) -> Errors {
+    Errors::one("owner", no_object("username", name.as_str()))
 }
 
 fn access(input: &mut Input<'_>) -> Option<Access> {

@@ -8,7 +8,7 @@ use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, bindings, dc_members, subject};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
-use crate::accounts::{Datacenter, Group, MAIN_DC, NewDatacenter, StoreError, User};
+use crate::accounts::{Datacenter, DatacenterChange, Group, MAIN_DC, NewDatacenter, StoreError, User};
 use crate::directory::View;
 use crate::name::{DcName, GroupName, UserName};
 
@@ -68,18 +68,23 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let CreatePlan { new, begun, owner } = plan_create(call)?;
         bindings::unbind(call, owner).await?;
-        let groups = new.groups.clone();
+        let (groups, owner) = (new.groups.clone(), new.owner.clone());
         let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
+        let directory = &call.app.directory;
         let dc = match begun {
             Some(begun) => begun,
-            None => call.app.directory.create_datacenter(new, call.mark()).await.map_err(store)?,
+            None => directory.create_datacenter(new, call.mark()).await.map_err(store)?,
         };
+        if !directory.has_active_user(&owner).await.map_err(store)? {
+            directory.delete_datacenter(&dc).await.map_err(store)?;
+            return Err(ApiError::failure(&dc_rules::no_owner(&owner)));
+        }
         call.enter(&dc);
         for name in &groups {
             attach(call, name, &dc).await?;
         }
         if !groups.is_empty() {
-            call.app.directory.finish_datacenter(&dc, call.mark()).await.map_err(store)?;
+            directory.finish_datacenter(&dc, call.mark()).await.map_err(store)?;
         }
         Ok(shown(call, &dc, true))
     })
@@ -113,11 +118,14 @@ fn plan_create(call: &Call) -> Result<CreatePlan, ApiError> {
 /// PUT. Groups that go are detached first, those that come are attached last.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let plan = plan_update(call)?;
+        let mut plan = plan_update(call)?;
+        bindings::unbind(call, plan.owner).await?;
+        if let Some(owner) = plan.update.change.owner.take() {
+            give(call, &plan.dc, owner).await?;
+        }
         for name in &plan.detach {
             detach(call, name, &plan.dc).await?;
         }
-        bindings::unbind(call, plan.owner).await?;
         let dc = call.app.directory.update_datacenter(&plan.dc, plan.update.change).await;
         let dc = dc.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
         for name in &plan.attach {
@@ -188,6 +196,22 @@ fn with_lookup<T>(view: &View<'_>, own: Option<&Datacenter>, rules: impl FnOnce(
 fn owner_bound_elsewhere(view: &View<'_>, owner: Option<&UserName>, dc: &DcName) -> Vec<Arc<User>> {
     let owner = owner.and_then(|name| view.user(name));
     owner.filter(|user| user.dc_bound.as_ref().is_some_and(|bound| bound != dc)).cloned().into_iter().collect()
+}
+
+/// Makes him the owner, unless he is being deleted at this moment. Whoever deletes a user takes him out of use, and then
+/// looks for what he owns: one of the two sees what the other has written.
+async fn give(call: &Call, dc: &Datacenter, owner: UserName) -> Result<(), ApiError> {
+    let directory = &call.app.directory;
+    let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
+    let owned_by = |owner| DatacenterChange { owner: Some(owner), ..DatacenterChange::default() };
+    directory.update_datacenter(dc, owned_by(owner.clone())).await.map_err(store)?;
+    if directory.has_active_user(&owner).await.map_err(store)? {
+        return Ok(());
+    }
+    if let Some(before) = &dc.owner {
+        directory.update_datacenter(dc, owned_by(before.clone())).await.map_err(store)?;
+    }
+    Err(ApiError::failure(&dc_rules::no_owner(&owner)))
 }
 
 async fn attach(call: &Call, name: &GroupName, dc: &Datacenter) -> Result<(), ApiError> {

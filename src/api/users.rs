@@ -13,7 +13,7 @@ use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
 use crate::accounts::input::boolean;
 use crate::accounts::user_rules::{self, Creation, Lookup, Update, Updating, is_reserved};
-use crate::accounts::{FIRST_ADMIN, StoreError, User};
+use crate::accounts::{FIRST_ADMIN, StoreError, User, UserChange};
 use crate::directory::View;
 use crate::name::UserName;
 
@@ -202,8 +202,21 @@ fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> {
 pub(super) fn delete(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let user = plan_delete(call)?;
-        let deleted = call.app.directory.delete_user(&user).await;
-        deleted.map_err(|error| ApiError::store(&error, Noun::User))?;
+        let directory = &call.app.directory;
+        let store = |error: StoreError| ApiError::store(&error, Noun::User);
+        let active = |is_active| UserChange { is_active: Some(is_active), ..UserChange::default() };
+        // Out of use first: from then on nobody makes him an owner, and who just did so shows.
+        if user.is_active() {
+            directory.update_user(&user, active(false)).await.map_err(store)?;
+        }
+        directory.look_at_datacenters_of(&user.name).await.map_err(store)?;
+        if let Err(refusal) = plan_delete(call) {
+            if user.is_active() {
+                directory.update_user(&user, active(true)).await.map_err(store)?;
+            }
+            return Err(refusal);
+        }
+        directory.delete_user(&user).await.map_err(store)?;
         Ok(Reply::deleted())
     })
 }

@@ -6,6 +6,7 @@
 use crate::accounts::{EntryId, StoreError};
 use crate::name::{DcName, UserName};
 
+use super::decode::Item;
 use super::dn::is_packed;
 use super::filter::Filter;
 use super::raw::RawEntry;
@@ -43,6 +44,18 @@ impl Directory {
         let bound = Filter::Equal(schema::DC_BOUND, &dn);
         let attached = Filter::Equal(schema::DATACENTER_LINK, &dn);
         self.0.look_for(&Filter::Any(vec![bound, attached])).await.map(|_| ())
+    }
+
+    /// Brings the datacenters that the user owns up to date in the replica.
+    pub(crate) async fn look_at_datacenters_of(&self, user: &UserName) -> Result<(), StoreError> {
+        self.0.look_for(&Filter::Equal(schema::OWNER, &self.0.decoder.tree.user(user))).await.map(|_| ())
+    }
+
+    /// Whether there is such a user, who is active.
+    pub(crate) async fn has_active_user(&self, name: &UserName) -> Result<bool, StoreError> {
+        let raw = self.0.client.read(&self.0.decoder.tree.user(name), schema::REPLICATED).await?;
+        let item = raw.and_then(|raw| self.0.decoder.decode(&raw, None)).map(|decoded| decoded.item);
+        Ok(matches!(item, Some(Item::User(user, _)) if user.is_active()))
     }
 
     /// Whether the datacenter has an entry.

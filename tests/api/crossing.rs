@@ -229,3 +229,35 @@ fn nobody_and_nothing_stays_bound_to_a_datacenter_that_is_deleted_at_the_same_mo
         assert_eq!(stored(&ldap, &entry, attribute), [""; 0], "round {round}");
     }
 }
+
+#[test]
+fn nobody_is_deleted_who_is_made_an_owner_at_the_same_moment() {
+    let World { usherd: first, root } = World::new();
+    let second = first.second("second");
+    let ldap = first.ldap();
+    for round in 0..ROUNDS {
+        // on one daemon or on two
+        let both = [&first, if round % 3 == 0 { &first } else { &second }];
+        let name = format!("r{round}");
+        let user = format!("/accounts/user/{name}/");
+        root.post(&user, &user_body(&name, &json!({"dc_bound": false}))).result(201);
+        known(both, &user);
+        let dc = format!("x{round}");
+        let new = format!("/dc/{dc}/");
+        let own = if round % 2 == 0 {
+            ("PUT", "/dc/dc3/", json!({ "owner": name }))
+        } else {
+            ("POST", &*new, json!({"owner": name, "site": format!("{dc}.example.com")}))
+        };
+        let delete = ("DELETE", &*user, json!({}));
+        cross(both, if round % 4 < 2 { [own, delete] } else { [delete, own] }, &[200, 201, 400]);
+        let exists = ldap.search("ou=people,dc=example,dc=org", "one", &format!("(uid={name})"), &["usherActive"]);
+        let owned = format!("(usherOwner=uid={name},ou=people,dc=example,dc=org)");
+        let owned = ldap.search("ou=datacenters,dc=example,dc=org", "one", &owned, &["cn"]);
+        match exists.first() {
+            Some(entry) => assert_eq!(entry.first("usherActive").as_deref(), Some("TRUE"), "round {round}"),
+            None => assert_eq!(owned.len(), 0, "round {round}"),
+        }
+        root.put("/dc/dc3/", &json!({"owner": "admin"})).result(200);
+    }
+}

@@ -214,6 +214,16 @@ fn a_password_change_by_an_ldap_tool_ends_the_sessions_and_keeps_an_administrato
     assert_eq!(entry.first("pwdAccountLockedTime").as_deref(), Some("000001010000Z"));
     usherd.api().put("/accounts/user/bob/", &json!({"is_active": true})).result(200);
     usherd.login("bob", "third-pw");
+
+    // both at once
+    usherd.ldap().modify(&format!(
+        "dn: {dn}\nchangetype: modify\nreplace: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n"
+    ));
+    eventually_true(SOON, "the lock shows again", || {
+        usherd.api().get("/accounts/user/bob/").result(200)["is_active"] == json!(false)
+    });
+    usherd.api().put("/accounts/user/bob/", &json!({"is_active": true, "password": "fourth-pw"})).result(200);
+    usherd.login("bob", "fourth-pw");
 }
 
 #[test]

@@ -291,8 +291,9 @@ impl Inner {
         match change.is_active {
             Some(true) => {
                 changes.push(Change::set(schema::ACTIVE, Some("TRUE")));
+                // Deleted, not replaced with nothing: ppolicy would delete it once more with an old password, and fail.
                 if facts.locked_time {
-                    changes.push(Change::set(schema::LOCKED_TIME, None));
+                    changes.push(Change::Delete(schema::LOCKED_TIME, Vec::new()));
                 }
                 if facts.ns_lock {
                     changes.push(Change::set(schema::NS_LOCK, None));
