@@ -83,7 +83,7 @@ fn expires(value: &Value, now: Timestamp) -> Result<Option<Timestamp>, Message> 
         return Ok(None);
     }
     match Timestamp::parse_rfc3339(text) {
-        None => Err("Enter a date and time with an offset (RFC 3339).".into()),
+        None => Err("Enter a date and time with an offset (RFC 3339), before the end of the year 9999.".into()),
         Some(time) if time <= now => Err("Enter a time in the future.".into()),
         // Whole seconds: what sshd's expiry-time holds too.
         Some(time) => Ok(Some(Timestamp::from_seconds(time.seconds()))),

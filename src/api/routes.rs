@@ -231,7 +231,7 @@ pub(crate) const ROUTES: &[Route] = &[
         view: "task_log",
         about: "Lists the last writes, newest first: a SuperAdmin sees all of them, others their own, and what was \
                 done to them and in datacenters that they administer. dc names a datacenter whose writes alone \
-                are listed; limit (10) says how many.",
+                are listed; limit (10) says how many, after is the task id of the last one of the page before.",
         methods: &[(Method::GET, Read(task::log))],
     },
     Route {

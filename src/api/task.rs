@@ -1,12 +1,15 @@
 //! Ping, and the task endpoints (contract 1.3, decision 20): the audit log's writes by their task ids. There are no
 //! asynchronous tasks, so there is never one to wait for or to cancel.
 
+use std::cell::Cell;
+
 use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::envelope::{TaskRef, parse_task_id};
 use super::{ApiError, Call, OpenCall, Reply, routes::Pending, subject};
+use crate::accounts::input::no_object;
 use crate::accounts::{User, access};
 use crate::audit::Record;
 use crate::directory::View;
@@ -138,8 +141,18 @@ pub(super) fn log(call: &Call) -> Result<Reply, ApiError> {
             _ => return Err(ApiError::invalid("limit", &format!("Enter a whole number from 1 to {LOG_MAX}."))),
         },
     };
+    let after = call.params.get("after").and_then(Value::as_str).filter(|after| !after.is_empty());
+    let reached = Cell::new(after.is_none());
     let in_dc = |record: &Record| dc.as_ref().is_none_or(|dc| record.dc == *dc);
-    let records = call.app.audit.newest(limit, |record| in_dc(record) && sight.sees(record));
+    let records = call.app.audit.newest(limit, |record| {
+        let shown = in_dc(record) && sight.sees(record);
+        let asked = shown && reached.get();
+        reached.set(reached.get() || (shown && after == Some(&record.task_id)));
+        asked
+    });
+    if let (Some(after), false) = (after, reached.get()) {
+        return Err(ApiError::invalid("after", &no_object("task", after)));
+    }
     let lines: Vec<Line<'_>> = records.iter().map(|record| Line::from(&**record)).collect();
     Ok(Reply::plain(&json!({ "results": lines })))
 }

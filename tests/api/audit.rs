@@ -110,6 +110,19 @@ fn the_task_log_shows_writes_newest_first_to_those_who_may_see_them() {
     assert_eq!(keys, expected);
     assert_eq!(world.root.get("/task/log/?limit=2").json()["results"].as_array().unwrap().len(), 2);
     assert_eq!(world.root.get("/task/log/?limit=0").status, 400);
+    let (mut paged, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = world.root.get(&format!("/task/log/?limit=3&after={after}")).json();
+        let page = page["results"].as_array().unwrap();
+        let Some(last) = page.last() else { break };
+        after = last["task"].as_str().unwrap().to_owned();
+        paged.extend(page.iter().map(|line| line["task"].clone()));
+    }
+    let whole = world.root.get("/task/log/?limit=1000").json();
+    let whole: Vec<_> = whole["results"].as_array().unwrap().iter().map(|line| line["task"].clone()).collect();
+    assert!(paged == whole && whole.len() > 6, "{paged:?} {whole:?}");
+    let unknown = world.root.get("/task/log/?after=1d1u1-6f75849b-0000-0000-0000").result(400);
+    assert_eq!(unknown, json!({"after": ["Object with task=1d1u1-6f75849b-0000-0000-0000 does not exist."]}));
 
     let own = owner.get("/task/log/").json();
     let own = own["results"].as_array().unwrap();

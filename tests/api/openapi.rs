@@ -60,5 +60,6 @@ fn objects_have_exactly_the_documented_keys() {
     let login = json!({"username": "u1", "password": "pw-u1"});
     check("Session", &world.usherd.anonymous().post("/accounts/login/", &login).json(), &[]);
     check("ApiKeys", &world.login("u1").get("/accounts/user/u1/apikeys/").result(200), &[]);
+    check("Description", &root.json("OPTIONS", "/accounts/user/", &json!({})).json(), &[]);
     check("TaskLogEntry", &root.get("/task/log/").json()["results"][0], &[]);
 }

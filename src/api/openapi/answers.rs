@@ -11,7 +11,7 @@ use super::objects::success;
 use super::operations::{Operation, Query, Refusal, Success};
 use super::reference;
 use crate::api::error::ErrorBody;
-use crate::api::routes::Handler;
+use crate::api::routes::{Handler, Route};
 use crate::api::{ApiError, auth, task};
 
 /// The answers that operations share.
@@ -151,6 +151,21 @@ pub(super) fn of(operation: &Operation, handler: Handler) -> Value {
         put(status, refusal(about(status), &one_of(&errors), &[]));
     }
     all.into_iter().map(|(status, answer)| (status.to_string(), answer)).collect::<Map<_, _>>().into()
+}
+
+/// The answers of OPTIONS, by status.
+pub(super) fn of_options(route: &Route, is_open: bool) -> Value {
+    let shown = reference("schemas", "Description");
+    let mut all = Map::new();
+    all.insert("200".to_owned(), answer("What there is at the URL.", &shown, &["Allow"]));
+    let shared = [("403", "Forbidden", !is_open), ("404", "NoResource", route.pattern.contains('{'))];
+    let shared = shared.into_iter().chain([("406", "NotAcceptable", true), ("429", "Throttled", !is_open)]);
+    for (status, name, applies) in shared.chain([("500", "Internal", true)]) {
+        if applies {
+            all.insert(status.to_owned(), shared_answer(name));
+        }
+    }
+    all.into()
 }
 
 fn about(status: StatusCode) -> &'static str {

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::reference;
 use crate::accounts::input::{FALSE_WORDS, MAX_PASSWORD};
 use crate::accounts::profile::{Field, Kind};
 use crate::accounts::{Access, Permission, dc_rules, group_rules, key_rules, phone, profile_rules, user_rules};
@@ -274,7 +275,7 @@ fn profile_field(kind: Kind, profile: &config::Profile) -> Value {
             json!({ "description": "A name of the IANA time zone database.", "type": "string", "minLength": 1 })
         }
         Kind::Country => country(),
-        Kind::OptionalCountry => or_nothing(&super::reference("schemas", "Country")),
+        Kind::OptionalCountry => or_nothing(&reference("schemas", "Country")),
     }
 }
 
@@ -348,8 +349,14 @@ fn datacenter_fields() -> Vec<Named> {
         ("owner", owner),
         ("access", with(access, &json!({ "description": "1 public, 3 private." }))),
         ("desc", text(dc_rules::DESC_MAX)),
-        ("groups", described("Names", "All groups that are attached to the datacenter.")),
+        ("groups", datacenter_groups()),
     ]
+}
+
+/// Like other names, but one empty name is none.
+fn datacenter_groups() -> Value {
+    let about = "All groups that are attached to the datacenter.";
+    json!({ "description": about, "anyOf": [reference("schemas", "Names"), { "const": [""] }] })
 }
 
 fn datacenter_create() -> Value {

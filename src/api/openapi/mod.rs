@@ -105,6 +105,7 @@ fn paths() -> Map<String, Value> {
                 item.insert(method.as_str().to_ascii_lowercase(), operation_object(route, *handler, operation));
             }
         }
+        item.insert("options".to_owned(), options_object(route));
         paths.insert(format!("/api/{}", route.pattern), item.into());
     }
     for page in PAGES {
@@ -149,6 +150,21 @@ fn operation_object(route: &Route, handler: Handler, operation: &Operation) -> V
     object
 }
 
+/// OPTIONS, which every URL has and which asks for no role.
+fn options_object(route: &Route) -> Value {
+    let is_open = route.methods.iter().any(|(_, handler)| matches!(handler, Handler::Open(_)));
+    let parameters: Vec<Value> = variables(route.pattern).map(|name| reference("parameters", name)).collect();
+    json!({
+        "operationId": format!("describe_{}", route.pattern.replace(['{', '}'], "").replace('/', "_")),
+        "summary": "Describe URL",
+        "description": "The name and the description of the URL, and what it takes and gives.",
+        "tags": [tag(route.pattern)],
+        "security": if is_open { json!([]) } else { json!([{ "ApiKey": [] }, { "Token": [] }]) },
+        "parameters": parameters,
+        "responses": answers::of_options(route, is_open),
+    })
+}
+
 fn security(pattern: &str, handler: Handler) -> Value {
     match handler {
         Handler::Open(_) => json!([]),
@@ -184,6 +200,7 @@ fn query_parameter(query: Query) -> Value {
         Query::Limit => "limit",
         Query::After => "after",
         Query::LogLimit => "log_limit",
+        Query::LogAfter => "log_after",
         Query::TaskDc => "task_dc",
         Query::OrderBy(fields) => return order_by(fields),
     };
@@ -235,6 +252,14 @@ fn parameters() -> Vec<bodies::Named> {
         ("limit", query("limit", "The most objects of a page.", or_empty(json!({ "type": "integer", "minimum": 1 })))),
         ("after", query("after", "The name of the last object of the page before.", json!({ "type": "string" }))),
         ("task_dc", query("dc", "A datacenter's name: its tasks alone.", or_empty(word(NARROW, DcName::MAX)))),
+        (
+            "log_after",
+            query(
+                "after",
+                "The task id of the last line of the page before.",
+                or_empty(reference("schemas", "TaskId")),
+            ),
+        ),
         (
             "log_limit",
             query(

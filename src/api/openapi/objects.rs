@@ -25,12 +25,19 @@ pub(super) fn schemas(profile: &config::Profile) -> Vec<Named> {
         ("TaskLog", task_log()),
         ("TaskLogEntry", task_log_entry()),
         ("TaskId", task_id()),
+        ("Description", description()),
         ("Failure", failure(&messages())),
         ("Relations", failure(&relations())),
         ("LoginFields", object(vec![("detail", messages())], vec![])),
         ("Liveness", object(vec![("status", json!({ "const": "live" }))], vec![])),
         ("Readiness", object(vec![("status", json!({ "enum": ["ready", "not ready"] }))], vec![("detail", text())])),
     ]
+}
+
+/// What OPTIONS says of a URL.
+fn description() -> Value {
+    let json = json!({ "const": ["application/json"] });
+    object(vec![("name", text()), ("description", text()), ("renders", json.clone()), ("parses", json)], vec![])
 }
 
 /// An object with fields that are always there and others.

@@ -37,6 +37,8 @@ pub(super) enum Query {
     After,
     /// How many lines of the log.
     LogLimit,
+    /// The last line of the log's page before.
+    LogAfter,
     /// The datacenter whose tasks are asked for.
     TaskDc,
 }
@@ -75,7 +77,7 @@ pub(super) enum Refusal {
     Login,
 }
 
-use Query::{Active, After, Extended, Full, IsActive, Limit, LogLimit, OrderBy, TaskDc};
+use Query::{Active, After, Extended, Full, IsActive, Limit, LogAfter, LogLimit, OrderBy, TaskDc};
 use Refusal::{Exists, Login, MainDatacenter, Missing, NoAsyncTask, NoTask, NotCancelable, Relations};
 use Success::{Bare, Created, Deleted, List, Never, Objects, One};
 
@@ -443,7 +445,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "list_task_log",
         summary: "Show task log",
         about: ANY,
-        query: &[TaskDc, LogLimit],
+        query: &[TaskDc, LogLimit, LogAfter],
         success: Bare("TaskLog"),
         refusals: &[Missing(Noun::Datacenter)],
         ..BASE
