@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::datacenter::{Access, Datacenter, DatacenterChange, NewDatacenter};
 use super::group::Group;
-use super::input::{Errors, INVALID, Input, Message, NULL_NAME, REQUIRED, Text, no_object, string, too_long};
+use super::input::{Errors, INVALID, Input, Message, REQUIRED, Text, no_object, string, too_long};
 use super::user::User;
 use super::{MAIN_DC, group_rules::ALIAS_TAKEN};
 use crate::name::{DcName, GroupName, NameError, UserName};
@@ -160,15 +160,10 @@ fn is_site(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".:-".contains(b))
 }
 
-/// The owner whom the body names; no text names nobody, nor does the original's word for that, unless a user is called
-/// so.
+/// The owner whom the body names; no text names nobody.
 fn owner<'a>(input: &mut Input<'_>, lookup: &Lookup<'a>) -> Option<&'a User> {
     let name = input.text("owner", Text::Any).filter(|name| !name.is_empty())?;
-    let found = (lookup.user)(&name);
-    if found.is_none() && name == NULL_NAME {
-        return None;
-    }
-    let user = found.filter(|user| user.is_active());
+    let user = (lookup.user)(&name).filter(|user| user.is_active());
     if user.is_none() {
         input.errors.add("owner", no_object("username", &name));
     }

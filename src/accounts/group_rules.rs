@@ -72,7 +72,6 @@ pub(crate) fn update(
     lookup: &Lookup<'_>,
 ) -> Result<Update, Errors> {
     let mut input = Input::new(body);
-    body_name(&mut input);
     let alias = input
         .filled("alias", Text::Safe(ALIAS_MAX))
         .filter(|alias| *alias != *group.alias)

@@ -19,7 +19,7 @@ pub(crate) const INVALID: Message = Cow::Borrowed("Invalid value.");
 pub(crate) const NO_PERMISSION: Message = Cow::Borrowed("You don't have permission to modify this attribute.");
 
 /// `null` where the original takes it for a name: Python's word for it.
-pub(crate) const NULL_NAME: &str = "None";
+const NULL_NAME: &str = "None";
 
 /// The longest password, in bytes.
 pub(crate) const MAX_PASSWORD: usize = 1024;

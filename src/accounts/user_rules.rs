@@ -62,7 +62,7 @@ pub(crate) fn create(
 ) -> Result<Creation, Errors> {
     let mut input = Input::new(body);
     let name = user_name(&mut input, name);
-    body_name(&mut input, false);
+    body_name(&mut input);
     let first_name = input.required("first_name", Text::Safe(NAME_MAX));
     let last_name = input.required("last_name", Text::Safe(NAME_MAX));
     let email = input
@@ -140,7 +140,11 @@ pub(crate) fn update(body: &Map<String, Value>, target: &Updating<'_>, lookup: &
     let is_first = user.number == FIRST_ADMIN;
     // Neither SuperAdmin nor UserAdmin for this user: the ProfileOwner (decision 3).
     let entitled = rights.manages_user(user);
-    body_name(&mut input, is_first);
+    if is_first && body.contains_key("username") {
+        input.errors.add("username", NO_PERMISSION);
+    } else {
+        body_name(&mut input);
+    }
     let mut change = UserChange {
         first_name: input.filled("first_name", Text::Safe(NAME_MAX)),
         last_name: input.filled("last_name", Text::Safe(NAME_MAX)),
@@ -200,8 +204,8 @@ fn user_name(input: &mut Input<'_>, name: &str) -> Option<UserName> {
     None
 }
 
-/// A body's `username` is checked and otherwise ignored: nobody is renamed. The first admin's is refused if it is a name.
-fn body_name(input: &mut Input<'_>, is_first: bool) {
+/// A body's `username` is checked and otherwise ignored: nobody is renamed.
+fn body_name(input: &mut Input<'_>) {
     if input.errors.has("username") {
         return;
     }
@@ -211,7 +215,6 @@ fn body_name(input: &mut Input<'_>, is_first: bool) {
         input.errors.add("username", too_long(UserName::MAX, has));
     }
     match UserName::parse(&name) {
-        Ok(_) if is_first => input.errors.add("username", NO_PERMISSION),
         Ok(_) if !is_reserved(&name) => {}
         Err(NameError::TooLong { .. }) => {}
         Ok(_) | Err(NameError::Charset) => input.errors.add("username", INVALID),

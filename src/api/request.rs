@@ -84,7 +84,7 @@ where
     (form.allow, form.view) = (Some(&endpoint.allow), endpoint.route.view);
     match serve(app, peer, head, body, endpoint, args, &mut form).await {
         Ok(answer) => answer,
-        Err((error, who)) => form.error(&error, Some(who)),
+        Err((error, who)) => form.error(&error, (!endpoint.open).then_some(who)),
     }
 }
 

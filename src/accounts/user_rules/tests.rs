@@ -167,9 +167,9 @@ fn the_first_admin_is_protected() {
         put(&admin, &[], body, &root(), "main").unwrap_err(),
         json!({"username": message, "api_access": message, "is_active": message, "is_super_admin": message})
     );
-    for (name, message) in [("", "This field is required."), ("a b", "Invalid value."), ("profile", &*NO_PERMISSION)] {
+    for name in ["", "a b", "profile", "admin"] {
         let errors = put(&admin, &[], json!({"username": name}), &root(), "main").unwrap_err();
-        assert_eq!(errors, json!({"username": [message]}), "{name:?}");
+        assert_eq!(errors, json!({"username": message}), "{name:?}");
     }
     let change = put(&admin, &[], json!({"is_active": true, "is_super_admin": 1, "api_access": 1}), &root(), "main");
     let change = change.unwrap();

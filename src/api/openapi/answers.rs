@@ -52,7 +52,7 @@ pub(super) fn shared() -> Vec<Named> {
             refusal(
                 "Too many requests.",
                 &json!({ "type": "string",
-                    "pattern": r"^Request was throttled\. Expected available in [0-9]+ seconds\.$" }),
+                    "pattern": r"^Request was throttled\. Expected available in [0-9]+ seconds?\.$" }),
                 &["Allow", "Retry-After"],
             ),
         ),
