@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{ApiError, Call, Noun};
 use crate::accounts::group_rules::unbinds;
-use crate::accounts::{Group, GroupChange, StoreError, User, UserChange};
+use crate::accounts::{Group, StoreError, User};
 use crate::directory::View;
 use crate::name::{DcName, UserName};
 
@@ -19,33 +19,33 @@ pub(super) fn bound_elsewhere(view: &View<'_>, members: &[UserName], datacenters
     users.filter(|user| unbinds(datacenters, user.dc_bound.as_ref())).cloned().collect()
 }
 
-/// Unbinds users from their datacenters, before a group or a datacenter makes them somebody in another one.
+/// Unbinds users from the datacenters that they are seen to be bound to, before a group or a datacenter makes them
+/// somebody in another one.
 pub(super) async fn unbind(call: &Call, users: Vec<Arc<User>>) -> Result<(), ApiError> {
     for user in users {
-        match unbind_user(call, &user).await {
-            Ok(_) | Err(StoreError::NotFound) => {}
-            Err(error) => return Err(ApiError::store(&error, Noun::User)),
+        if let Some(dc) = &user.dc_bound {
+            let unbound = call.app.directory.unbind_user(&user, dc).await;
+            unbound.map_err(|error| ApiError::store(&error, Noun::User))?;
         }
     }
     Ok(())
-}
-
-async fn unbind_user(call: &Call, user: &User) -> Result<Arc<User>, StoreError> {
-    let change = UserChange { dc_bound: Some(None), ..UserChange::default() };
-    call.app.directory.update_user(user, change).await
 }
 
 /// After a write that bound the user, or gave a bound one groups or all rights: the user as he may stay.
 pub(super) async fn settle_user(call: &Call, user: Arc<User>) -> Result<Arc<User>, StoreError> {
     let directory = &call.app.directory;
     let Some(dc) = &user.dc_bound else { return Ok(user) };
-    let groups = directory.look_at_groups_of(&user.name).await?;
+    let groups = directory.look_at_attached_groups_of(&user.name).await?;
     let stays = !user.super_admin && directory.has_datacenter(dc).await? && {
         let view = directory.read();
         let elsewhere = |group: &&Arc<Group>| groups.contains(&group.id) && unbinds(&group.datacenters, Some(dc));
         !view.groups_of(&user.name).iter().any(elsewhere)
     };
-    if stays { Ok(user) } else { unbind_user(call, &user).await }
+    if stays {
+        return Ok(user);
+    }
+    directory.unbind_user(&user, dc).await?;
+    directory.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
 }
 
 /// After a write that bound the group: the group as it may stay, which is bound to the one datacenter that it is attached
@@ -57,9 +57,8 @@ pub(super) async fn settle_group(call: &Call, group: Arc<Group>) -> Result<Arc<G
     if exists && group.datacenters == [dc.clone()] {
         return Ok(group);
     }
-    let detach = if exists { Vec::new() } else { vec![dc.clone()] };
-    let change = GroupChange { dc_bound: Some(None), detach, ..GroupChange::default() };
-    directory.update_group(&group, change).await
+    directory.unbind_group(&group, dc, !exists).await?;
+    directory.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound)
 }
 
 /// After a write that made these users members of the group, or attached it: those who are bound to another datacenter

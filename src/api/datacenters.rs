@@ -118,16 +118,17 @@ fn plan_create(call: &Call) -> Result<CreatePlan, ApiError> {
 /// PUT. Groups that go are detached first, those that come are attached last.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let mut plan = plan_update(call)?;
-        bindings::unbind(call, plan.owner).await?;
-        if let Some(owner) = plan.update.change.owner.take() {
-            give(call, &plan.dc, owner).await?;
-        }
+        let plan = plan_update(call)?;
         for name in &plan.detach {
             detach(call, name, &plan.dc).await?;
         }
-        let dc = call.app.directory.update_datacenter(&plan.dc, plan.update.change).await;
+        bindings::unbind(call, plan.owner).await?;
+        let change = plan.update.change;
+        let dc = call.app.directory.update_datacenter(&plan.dc, change.clone()).await;
         let dc = dc.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
+        if let Some(owner) = &change.owner {
+            keep_owner(call, &plan.dc, &dc, owner, &change).await?;
+        }
         for name in &plan.attach {
             attach(call, name, &dc).await?;
         }
@@ -156,7 +157,8 @@ fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
         these.iter().filter(|name| !others.contains(name)).cloned().collect()
     };
     let (attach, detach) = match &update.groups {
-        Some(groups) => (but(groups, &attached), but(&attached, groups)),
+        // Those that are attached already too: a call that was cut short may have left something to do.
+        Some(groups) => (groups.clone(), but(&attached, groups)),
         None => (Vec::new(), Vec::new()),
     };
     Ok(UpdatePlan { dc: dc.clone(), update, owner, attach, detach })
@@ -198,20 +200,30 @@ fn owner_bound_elsewhere(view: &View<'_>, owner: Option<&UserName>, dc: &DcName)
     owner.filter(|user| user.dc_bound.as_ref().is_some_and(|bound| bound != dc)).cloned().into_iter().collect()
 }
 
-/// Makes him the owner, unless he is being deleted at this moment. Whoever deletes a user takes him out of use, and then
-/// looks for what he owns: one of the two sees what the other has written.
-async fn give(call: &Call, dc: &Datacenter, owner: UserName) -> Result<(), ApiError> {
+/// After `change`, which made him the owner: puts everything back if he is being deleted at this moment. Whoever deletes a
+/// user marks him, and then looks for what he owns: one of the two sees what the other has written.
+async fn keep_owner(
+    call: &Call,
+    before: &Datacenter,
+    now: &Datacenter,
+    owner: &UserName,
+    change: &DatacenterChange,
+) -> Result<(), ApiError> {
     let directory = &call.app.directory;
     let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
-    let owned_by = |owner| DatacenterChange { owner: Some(owner), ..DatacenterChange::default() };
-    directory.update_datacenter(dc, owned_by(owner.clone())).await.map_err(store)?;
-    if directory.has_active_user(&owner).await.map_err(store)? {
+    if directory.has_active_user(owner).await.map_err(store)? {
         return Ok(());
     }
-    if let Some(before) = &dc.owner {
-        directory.update_datacenter(dc, owned_by(before.clone())).await.map_err(store)?;
-    }
-    Err(ApiError::failure(&dc_rules::no_owner(&owner)))
+    let back = DatacenterChange {
+        owner: before.owner.clone(),
+        alias: change.alias.as_ref().map(|_| before.alias.to_string()),
+        site: change.site.as_ref().map(|_| before.site.to_string()),
+        access: change.access.map(|_| before.access),
+        desc: change.desc.as_ref().map(|_| before.desc.to_string()),
+        sets_groups: false,
+    };
+    directory.update_datacenter(now, back).await.map_err(store)?;
+    Err(ApiError::failure(&dc_rules::no_owner(owner)))
 }
 
 async fn attach(call: &Call, name: &GroupName, dc: &Datacenter) -> Result<(), ApiError> {

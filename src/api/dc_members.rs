@@ -99,6 +99,8 @@ pub(super) fn attach_group(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let (dc, group) = write_target(call)?;
         if group.datacenters.contains(&dc.name) {
+            // what a call that was cut short left to do
+            bindings::settle_members(call, &group, &group.members).await?;
             return Err(ApiError::exists(Noun::Group));
         }
         call.params.object()?;
@@ -150,7 +152,8 @@ pub(super) async fn attach(call: &Call, group: &Group, dc: &DcName, again: bool)
 /// Detaches the group, which is bound to nothing from then on.
 pub(super) async fn detach(call: &Call, group: &Group, dc: &DcName) -> Result<(), ApiError> {
     let change = GroupChange {
-        dc_bound: group.dc_bound.is_some().then_some(None),
+        // also if the replica does not know of it
+        dc_bound: Some(None),
         detach: vec![dc.clone()],
         ..GroupChange::default()
     };

@@ -8,7 +8,7 @@ use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, bindings, subject};
 use crate::accounts::access::{Endpoint, Rights, Target};
 use crate::accounts::group_rules::{self, Lookup, Update};
-use crate::accounts::{Group, NewGroup, StoreError, User};
+use crate::accounts::{Group, GroupChange, NewGroup, StoreError, User};
 use crate::directory::View;
 use crate::name::UserName;
 
@@ -108,21 +108,22 @@ fn plan_create(call: &Call) -> Result<(NewGroup, Vec<Arc<User>>), ApiError> {
 /// PUT.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let (group, Update { change, members }, bound_elsewhere) = plan_update(call)?;
+        let (group, change, bound_elsewhere) = plan_update(call)?;
         bindings::unbind(call, bound_elsewhere).await?;
-        let binds = matches!(change.dc_bound, Some(Some(_)));
+        let (binds, joined) = (matches!(change.dc_bound, Some(Some(_))), change.add_members.clone());
         let store = |error: StoreError| ApiError::store(&error, Noun::Group);
         let mut group = call.app.directory.update_group(&group, change).await.map_err(store)?;
         if binds {
             group = bindings::settle_group(call, group).await.map_err(store)?;
         }
-        bindings::settle_members(call, &group, &members).await?;
+        // Whoever binds one that was a member before sees that.
+        bindings::settle_members(call, &group, &joined).await?;
         Ok(Reply::ok(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })
 }
 
 /// The group, what changes, and the members who are bound elsewhere.
-type GroupUpdate = (Arc<Group>, Update, Vec<Arc<User>>);
+type GroupUpdate = (Arc<Group>, GroupChange, Vec<Arc<User>>);
 
 fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
     let view = call.app.directory.read();
@@ -132,9 +133,9 @@ fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
     let lookup =
         Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, Some(group)) };
     let update = group_rules::update(call.params.object()?, group, &current, &lookup);
-    let update = update.map_err(|errors| ApiError::failure(&errors))?;
-    let users = bindings::bound_elsewhere(&view, &update.members, &group.datacenters);
-    Ok((group.clone(), update, users))
+    let Update { change, members } = update.map_err(|errors| ApiError::failure(&errors))?;
+    let users = bindings::bound_elsewhere(&view, &members, &group.datacenters);
+    Ok((group.clone(), change, users))
 }
 
 /// DELETE: nothing protects a group, not even the built-in one.

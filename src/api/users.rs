@@ -13,9 +13,9 @@ use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
 use crate::accounts::input::boolean;
 use crate::accounts::user_rules::{self, Creation, Lookup, Update, Updating, is_reserved};
-use crate::accounts::{FIRST_ADMIN, StoreError, User, UserChange};
+use crate::accounts::{FIRST_ADMIN, StoreError, User};
 use crate::directory::View;
-use crate::name::UserName;
+use crate::name::{GroupName, UserName};
 
 /// The fields that users can be sorted by.
 pub(super) const ORDER: &[&str] = &["username", "created"];
@@ -82,18 +82,19 @@ pub(super) fn show(call: &Call) -> Result<Reply, ApiError> {
 pub(super) fn create(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let (Creation { mut user, password }, unfinished) = plan_create(call)?;
-        let (name, email) = (user.name.clone(), user.email.clone());
+        let (name, email, groups) = (user.name.clone(), user.email.clone(), user.groups.clone());
         let created = if let Some(begun) = unfinished {
-            call.app.directory.finish_user(&begun, &user.groups, call.mark()).await
+            call.app.directory.complete_user(&begun, &user.groups).await
         } else {
             user.password_hash = hashing::hash(call.app.cost, password).await?;
             call.app.directory.create_user(user, call.mark()).await
         };
-        let settled = match created {
-            Ok(user) => bindings::settle_user(call, user).await,
+        // The mark last: what is left undone before is done by the same request made again.
+        let finished = match created {
+            Ok(user) => finish_create(call, user, &groups).await,
             Err(error) => Err(error),
         };
-        match settled {
+        match finished {
             Ok(user) => {
                 let view = call.app.directory.read();
                 let object = UserObject::new(&view, &user, false, call.now);
@@ -103,6 +104,15 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
             Err(error) => Err(ApiError::store(&error, Noun::User)),
         }
     })
+}
+
+/// The user whose entry and memberships are written, complete.
+async fn finish_create(call: &Call, user: Arc<User>, groups: &[GroupName]) -> Result<Arc<User>, StoreError> {
+    let user = bindings::settle_user(call, user).await?;
+    if groups.is_empty() {
+        return Ok(user);
+    }
+    call.app.directory.finish_user(&user, groups, call.mark()).await
 }
 
 /// What is to be created, and the entry if this same request made it already and was cut short.
@@ -164,7 +174,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         }
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
         let binds = matches!(change.dc_bound, Some(Some(_)));
-        let is_more = binds || !change.join.is_empty() || change.super_admin == Some(true);
+        let is_more = binds || change.sets_groups || change.super_admin == Some(true);
         let mut user = call.app.directory.update_user(&user, change).await.map_err(store)?;
         if is_more {
             user = bindings::settle_user(call, user).await.map_err(store)?;
@@ -204,16 +214,11 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
         let user = plan_delete(call)?;
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
-        let active = |is_active| UserChange { is_active: Some(is_active), ..UserChange::default() };
-        // Out of use first: from then on nobody makes him an owner, and who just did so shows.
-        if user.is_active() {
-            directory.update_user(&user, active(false)).await.map_err(store)?;
-        }
+        // Marked first: from then on nobody makes him an owner, and who just did so shows.
+        directory.begin_delete(&user, call.mark()).await.map_err(store)?;
         directory.look_at_datacenters_of(&user.name).await.map_err(store)?;
         if let Err(refusal) = plan_delete(call) {
-            if user.is_active() {
-                directory.update_user(&user, active(true)).await.map_err(store)?;
-            }
+            directory.end_delete(&user, call.mark()).await.map_err(store)?;
             return Err(refusal);
         }
         directory.delete_user(&user).await.map_err(store)?;

@@ -17,7 +17,7 @@ const LONGEST_TEXT: usize = 4096;
 const MOST_WARNINGS: usize = 20;
 
 /// Where a user or group is bound whose binding names no datacenter. No entry of this name counts.
-const NOWHERE: &str = "-";
+pub(crate) const NOWHERE: &str = "-";
 
 /// What decoding needs to know beside the entry.
 pub(crate) struct Decoder {

@@ -7,6 +7,7 @@ use std::fmt::Write;
 pub(crate) enum Filter<'a> {
     Equal(&'static str, &'a str),
     AtLeast(&'static str, &'a str),
+    Present(&'static str),
     Any(Vec<Self>),
     All(Vec<Self>),
 }
@@ -34,6 +35,11 @@ impl Filter<'_> {
                     }
                 }
                 out.push(')');
+            }
+            Self::Present(attribute) => {
+                out.push('(');
+                out.push_str(attribute);
+                out.push_str("=*)");
             }
             Self::Any(parts) | Self::All(parts) => {
                 out.push_str(if matches!(self, Self::Any(_)) { "(|" } else { "(&" });

@@ -10,6 +10,7 @@ use super::decode::Item;
 use super::dn::is_packed;
 use super::filter::Filter;
 use super::raw::RawEntry;
+use super::replica::sync::ours;
 use super::replica::tables::Source;
 use super::{Directory, Inner, schema};
 
@@ -23,7 +24,7 @@ impl Directory {
         let (packed, plain): (Vec<&UserName>, Vec<&UserName>) = names.iter().partition(|name| is_packed(name));
         for some in plain.chunks(AT_A_TIME) {
             let named = some.iter().map(|name| Filter::Equal("uid", name.as_str())).collect();
-            inner.look_for(&Filter::Any(named)).await?;
+            inner.look_for(Filter::Any(named)).await?;
         }
         // By the DN, since `uid` need not hold the name.
         for name in packed {
@@ -33,9 +34,12 @@ impl Directory {
         Ok(())
     }
 
-    /// Brings the groups that have the user as member up to date in the replica, and says which those are.
-    pub(crate) async fn look_at_groups_of(&self, user: &UserName) -> Result<Vec<EntryId>, StoreError> {
-        self.0.look_for(&Filter::Equal("member", &self.0.decoder.tree.user(user))).await
+    /// Brings the groups that have the user as member and are attached to a datacenter up to date in the replica, and says
+    /// which those are.
+    pub(crate) async fn look_at_attached_groups_of(&self, user: &UserName) -> Result<Vec<EntryId>, StoreError> {
+        let dn = self.0.decoder.tree.user(user);
+        let member = Filter::Equal("member", &dn);
+        self.0.look_for(Filter::All(vec![member, Filter::Present(schema::DATACENTER_LINK)])).await
     }
 
     /// Brings the users and groups that are bound or attached to the datacenter up to date in the replica.
@@ -43,19 +47,20 @@ impl Directory {
         let dn = self.0.decoder.tree.datacenter(dc);
         let bound = Filter::Equal(schema::DC_BOUND, &dn);
         let attached = Filter::Equal(schema::DATACENTER_LINK, &dn);
-        self.0.look_for(&Filter::Any(vec![bound, attached])).await.map(|_| ())
+        self.0.look_for(Filter::Any(vec![bound, attached])).await.map(|_| ())
     }
 
     /// Brings the datacenters that the user owns up to date in the replica.
     pub(crate) async fn look_at_datacenters_of(&self, user: &UserName) -> Result<(), StoreError> {
-        self.0.look_for(&Filter::Equal(schema::OWNER, &self.0.decoder.tree.user(user))).await.map(|_| ())
+        let dn = self.0.decoder.tree.user(user);
+        self.0.look_for(Filter::Equal(schema::OWNER, &dn)).await.map(|_| ())
     }
 
-    /// Whether there is such a user, who is active.
+    /// Whether there is such a user, who is active and not about to be deleted.
     pub(crate) async fn has_active_user(&self, name: &UserName) -> Result<bool, StoreError> {
         let raw = self.0.client.read(&self.0.decoder.tree.user(name), schema::REPLICATED).await?;
         let item = raw.and_then(|raw| self.0.decoder.decode(&raw, None)).map(|decoded| decoded.item);
-        Ok(matches!(item, Some(Item::User(user, _)) if user.is_active()))
+        Ok(matches!(item, Some(Item::User(user, _)) if user.is_active() && user.unfinished.is_none()))
     }
 
     /// Whether the datacenter has an entry.
@@ -66,9 +71,10 @@ impl Directory {
 }
 
 impl Inner {
-    /// Reads the entries for which the filter is true into the replica; their identities.
-    async fn look_for(&self, filter: &Filter<'_>) -> Result<Vec<EntryId>, StoreError> {
-        let found = self.client.find(self.decoder.tree.base(), filter, schema::REPLICATED).await?;
+    /// Reads the entries for which the filter is true into the replica, as far as it holds such entries; their identities.
+    async fn look_for(&self, filter: Filter<'_>) -> Result<Vec<EntryId>, StoreError> {
+        let filter = Filter::All(vec![ours(), filter]);
+        let found = self.client.find(self.decoder.tree.base(), &filter, schema::REPLICATED).await?;
         Ok(self.take_found(&found))
     }
 

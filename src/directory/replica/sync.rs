@@ -325,7 +325,7 @@ impl Consumer {
 }
 
 /// The entries that the replica holds.
-fn ours() -> Filter<'static> {
+pub(crate) fn ours() -> Filter<'static> {
     let classes = ["inetOrgPerson", "usherAccount", "usherGroup", "usherDatacenter", "usherSession"];
     Filter::Any(classes.map(|class| Filter::Equal("objectClass", class)).to_vec())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::accounts::error::UniqueField;
 use crate::accounts::secrets::RequestMark;
-use crate::accounts::{Datacenter, DatacenterChange, GroupChange, NewDatacenter, StoreError, UserChange};
+use crate::accounts::{Datacenter, DatacenterChange, NewDatacenter, StoreError};
 use crate::name::{DcName, UserName};
 
 use super::super::code::OpError;
@@ -128,21 +128,10 @@ impl Directory {
         }
         // groups first: an attachment may give rights in it, being unbound gives none
         for group in groups {
-            let change = GroupChange {
-                dc_bound: (group.dc_bound.as_ref() == Some(name)).then_some(None),
-                detach: group.datacenters.iter().filter(|d| *d == name).cloned().collect(),
-                ..GroupChange::default()
-            };
-            match self.update_group(&group, change).await {
-                Ok(_) | Err(StoreError::NotFound) => {}
-                Err(error) => return Err(error),
-            }
+            self.unbind_group(&group, name, true).await?;
         }
         for user in users {
-            match self.update_user(&user, UserChange { dc_bound: Some(None), ..UserChange::default() }).await {
-                Ok(_) | Err(StoreError::NotFound) => {}
-                Err(error) => return Err(error),
-            }
+            self.unbind_user(&user, name).await?;
         }
         Ok(())
     }

@@ -120,6 +120,19 @@ impl Directory {
         self.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound)
     }
 
+    /// Ends what binds the group to the datacenter, its attachment with it if so wanted. A group that is gone, or was bound
+    /// to another one meanwhile, is left alone.
+    pub(crate) async fn unbind_group(&self, group: &Group, dc: &DcName, detach: bool) -> Result<(), StoreError> {
+        let tree = &self.0.decoder.tree;
+        let value = tree.datacenter(dc).into_bytes();
+        let mut changes = Vec::new();
+        if detach {
+            changes.push(Change::Delete(schema::DATACENTER_LINK, vec![value.clone()]));
+        }
+        changes.push(Change::Delete(schema::DC_BOUND, vec![value]));
+        gone_is_done(self.0.change_values(&tree.group(&group.name), changes).await)
+    }
+
     pub(crate) async fn delete_group(&self, group: &Group) -> Result<(), StoreError> {
         let inner = &*self.0;
         inner.client.delete(&inner.decoder.tree.group(&group.name), group.members.len()).await?;

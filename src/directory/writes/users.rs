@@ -11,11 +11,11 @@ use crate::name::{DcName, GroupName, UserName};
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
-use super::super::decode::{Item, UserFacts};
+use super::super::decode::{Item, NOWHERE, UserFacts};
 use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
-use super::{ROUNDS, attribute, below_nothing, boolean, bytes, unique};
+use super::{ROUNDS, attribute, below_nothing, boolean, bytes, gone_is_done, unique};
 
 impl Directory {
     /// Adds the user's entry with a new number and new keys, then the memberships. `mark` is the request's, by which it is
@@ -69,14 +69,19 @@ impl Directory {
         })?;
         inner.take_in(&dn, raw).await?;
         let user = self.read().user(&new.name).cloned().ok_or(StoreError::NotFound)?;
-        if new.groups.is_empty() {
-            return Ok(user);
-        }
-        self.finish_user(&user, &new.groups, mark).await
+        self.complete_user(&user, &new.groups).await
     }
 
-    /// The memberships of a user whose entry was made by the request of this mark, and the mark's end. Of several that do
-    /// this at the same time one succeeds, the others are told that the user exists.
+    /// The memberships of a user whose entry a request made. Then it says [`finish_user`](Self::finish_user).
+    pub(crate) async fn complete_user(&self, user: &User, groups: &[GroupName]) -> Result<Arc<User>, StoreError> {
+        for group in groups {
+            self.0.join(group, &user.name).await?;
+        }
+        self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
+    }
+
+    /// The end of the mark of the request that made the user, who is complete with these groups. Of several that do this
+    /// at the same time one succeeds, the others are told that the user exists.
     pub(crate) async fn finish_user(
         &self,
         user: &User,
@@ -84,9 +89,6 @@ impl Directory {
         mark: RequestMark,
     ) -> Result<Arc<User>, StoreError> {
         let inner = &*self.0;
-        for group in groups {
-            inner.join(group, &user.name).await?;
-        }
         if let Err(error) = inner.finish(&inner.decoder.tree.user(&user.name), mark).await {
             // Deleted meanwhile: what was joined for the entry must not wait for another one of its name.
             if self.read().user_by_id(user.id).is_none() {
@@ -100,22 +102,61 @@ impl Directory {
     }
 
     /// Changes the named fields. What takes rights away is written first, what grants them last; but a password before all,
-    /// since the directory's policy may refuse it, and then nothing is changed.
-    pub(crate) async fn update_user(&self, user: &User, change: UserChange) -> Result<Arc<User>, StoreError> {
+    /// with an address that may be taken, since the directory's policy may refuse it: then nothing is changed.
+    pub(crate) async fn update_user(&self, user: &User, mut change: UserChange) -> Result<Arc<User>, StoreError> {
         let inner = &*self.0;
         if change.password_hash.is_some() {
-            inner.change_user(self, user, &change).await?;
+            let first = UserChange {
+                email: change.email.take(),
+                password_hash: change.password_hash.take(),
+                while_password: change.while_password.take(),
+                ..UserChange::default()
+            };
+            inner.change_password(self, user, &first).await?;
         }
         for group in &change.leave {
             inner.leave(group, &user.name).await?;
         }
-        if change.password_hash.is_none() {
-            inner.change_user(self, user, &change).await?;
-        }
+        inner.change_user(self, user, &change).await?;
         for group in &change.join {
             inner.join(group, &user.name).await?;
         }
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
+    }
+
+    /// Ends the user's binding to this datacenter. One who is gone, or was bound to another one meanwhile, is left alone.
+    pub(crate) async fn unbind_user(&self, user: &User, dc: &DcName) -> Result<(), StoreError> {
+        let tree = &self.0.decoder.tree;
+        let change = match dc.as_str() {
+            NOWHERE => Change::set(schema::DC_BOUND, None),
+            _ => Change::Delete(schema::DC_BOUND, vec![tree.datacenter(dc).into_bytes()]),
+        };
+        gone_is_done(self.0.change_values(&tree.user(&user.name), vec![change]).await)
+    }
+
+    /// Notes that the user is about to be deleted. Nothing else changes by that, and the next change of any kind ends it.
+    pub(crate) async fn begin_delete(&self, user: &User, mark: RequestMark) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        let dn = inner.decoder.tree.user(&user.name);
+        for _ in 0..ROUNDS {
+            let Some((_, facts, _)) = self.read().user_state(user.id) else { return Err(StoreError::NotFound) };
+            let mut changes = vec![Change::set(schema::UNFINISHED, Some(&mark.as_stored()))];
+            if !facts.is_account {
+                changes.push(Change::Add("objectClass", vec![bytes("usherAccount")]));
+            }
+            match inner.client.modify(&dn, &changes, None).await {
+                Ok(raw) => return inner.take_in(&dn, raw).await,
+                Err(OpError::ValueState) => inner.reread(&dn).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// The user is not deleted after all.
+    pub(crate) async fn end_delete(&self, user: &User, mark: RequestMark) -> Result<(), StoreError> {
+        let done = Change::Delete(schema::UNFINISHED, vec![mark.as_stored().into_bytes()]);
+        gone_is_done(self.0.change_values(&self.0.decoder.tree.user(&user.name), vec![done]).await)
     }
 
     /// Memberships and datacenters that wait for an entry of this name were given to another entry: one that was deleted
@@ -158,10 +199,31 @@ impl Directory {
 }
 
 impl Inner {
+    /// A new password, and an address that is put back if the directory's policy refuses the password.
+    async fn change_password(&self, directory: &Directory, user: &User, change: &UserChange) -> Result<(), StoreError> {
+        let dn = self.decoder.tree.user(&user.name);
+        let before = match change.email {
+            Some(_) => self.client.read(&dn, &["mail", schema::IDENTITY]).await?,
+            None => None,
+        };
+        let written = self.change_user(directory, user, change).await;
+        if let (Err(StoreError::PasswordRefused(_)), Some(before)) = (&written, before) {
+            let back = [("mail", "mail"), (schema::IDENTITY, "usheridentity")];
+            let back = back.map(|(name, key)| Change::Replace(name, before.values(key).to_vec()));
+            let back = match self.client.modify(&dn, &back, None).await {
+                Ok(raw) => self.take_in(&dn, raw).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = back {
+                warn!(dn, %error, "an address stays changed although the password that came with it was refused");
+            }
+        }
+        written
+    }
+
     /// The change of the user's own entry: one modify where that can be. What is derived from the entry's present state
     /// needs an assertion on it, and slapd's `unique` overlay fails every assertion on a value that it guards (its own
-    /// searches carry the request's controls): those values then go in modifies of their own, an address that may be taken
-    /// first (it is put back if the password is refused), a new key last.
+    /// searches carry the request's controls): those values then go first, in a modify of their own.
     async fn change_user(&self, directory: &Directory, user: &User, change: &UserChange) -> Result<(), StoreError> {
         let derived = change.password_hash.is_some()
             || change.is_active == Some(true)
@@ -171,20 +233,11 @@ impl Inner {
         if !derived {
             return self.modify_user(directory, user, change, Part::Whole).await;
         }
-        let email = UserChange { email: change.email.clone(), ..UserChange::default() };
-        self.modify_user(directory, user, &email, Part::Guarded).await?;
+        let guarded =
+            UserChange { email: change.email.clone(), new_api_key: change.new_api_key, ..UserChange::default() };
+        self.modify_user(directory, user, &guarded, Part::Guarded).await?;
         let rest = UserChange { email: None, new_api_key: false, ..change.clone() };
-        let written = self.modify_user(directory, user, &rest, Part::Derived).await;
-        if matches!(written, Err(StoreError::PasswordRefused(_))) && change.email.is_some() {
-            let back = UserChange { email: Some(user.email.to_string()), ..UserChange::default() };
-            self.modify_user(directory, user, &back, Part::Whole).await?;
-        }
-        written?;
-        if !change.new_api_key {
-            return Ok(());
-        }
-        let key = UserChange { new_api_key: true, ..UserChange::default() };
-        self.modify_user(directory, user, &key, Part::Whole).await
+        self.modify_user(directory, user, &rest, Part::Derived).await
     }
 
     /// One modify, tried again while the entry is not as we thought.
@@ -354,7 +407,7 @@ impl Inner {
 enum Part {
     /// All of it, and the number of an entry that has none: nothing depends on the entry's present state.
     Whole,
-    /// An e-mail address, which `unique` guards, and the number, before the part that depends on the entry's present state.
+    /// What `unique` guards, the number with it, before the part that depends on the entry's present state.
     Guarded,
     /// That part, under an assertion.
     Derived,
