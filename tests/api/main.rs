@@ -31,6 +31,8 @@ mod protocol;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod stale;
+#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 #[path = "../support/mod.rs"]

@@ -10,6 +10,7 @@ mod full_socket;
 pub(crate) mod http;
 pub(crate) mod ldap;
 pub(crate) mod load;
+mod sync_proxy;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,6 +22,7 @@ pub(crate) use daemon::{AdminEnv, Builder, Usherd, alive};
 pub(crate) use full_socket::FullSocket;
 pub(crate) use http::{Api, Response};
 pub(crate) use ldap::Ldap;
+pub(crate) use sync_proxy::SyncProxy;
 
 /// Calls `probe` until it gives a value, at most for `limit`; `what` is said when it never did.
 #[track_caller]

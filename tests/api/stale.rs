@@ -1,0 +1,309 @@
+//! Calls on a daemon whose replica is old: content sync has not told it yet what another daemon wrote, on an entry that
+//! a rule relates. The directory must hold what the rules say all the same, from the moment of the answer.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::http::encode;
+use crate::support::{Api, Ldap, SyncProxy, Usherd, eventually_true};
+use crate::world::{World, user_body};
+
+const BASE: &str = "dc=example,dc=org";
+
+/// Two daemons on one directory, of which the second can be kept from learning what the first writes.
+struct Pair {
+    fresh: Api,
+    stale: Api,
+    ldap: Ldap,
+    proxy: SyncProxy,
+    caught_up: Cell<u32>,
+    _second: Usherd,
+    _first: Usherd,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let World { usherd: first, root: fresh } = World::new();
+        let proxy = SyncProxy::start(&first.scratch().join("proxy"), &server_socket(&first));
+        let second = first.second_with("second", &[&format!("directory.urls=[\"{}\"]", proxy.url())]);
+        let stale = fresh.moved_to(&second.anonymous());
+        let ldap = first.ldap();
+        Self { fresh, stale, ldap, proxy, caught_up: Cell::new(0), _second: second, _first: first }
+    }
+
+    /// The second daemon knows all that was written until now, and learns nothing more until this is called again.
+    fn part(&self) {
+        self.proxy.release();
+        // Content sync tells in the order of the writes.
+        let count = self.caught_up.get() + 1;
+        self.caught_up.set(count);
+        let desc = format!("written {count} times");
+        self.fresh.put("/dc/main/", &json!({ "desc": desc })).result(200);
+        eventually_true(Duration::from_secs(10), "the second daemon catches up", || {
+            self.stale.get("/dc/main/").result(200)["desc"] == *desc
+        });
+        self.proxy.hold();
+    }
+
+    /// A user who is bound to nothing.
+    fn user(&self, name: &str, more: Value) {
+        let mut body = user_body(name, &json!({"dc_bound": false, "email": format!("{}@example.com", &name[..4])}));
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.fresh.post(&user(name), &body).result(201);
+    }
+
+    fn group(&self, name: &str, body: Value) {
+        self.fresh.post(&group(name), &body).result(201);
+    }
+
+    fn datacenter(&self, name: &str) {
+        self.fresh.post(&dc(name), &json!({"site": format!("{name}.example.com"), "owner": "admin"})).result(201);
+    }
+
+    /// The values of `attribute` of the one entry for which `filter` is true, as the directory has them.
+    #[track_caller]
+    fn stored(&self, filter: &str, attribute: &str) -> Vec<String> {
+        let found = self.ldap.search(BASE, "sub", filter, &[attribute]);
+        assert_eq!(found.len(), 1, "{filter}: {found:?}");
+        found[0].all(attribute)
+    }
+
+    #[track_caller]
+    fn assert_unbound(&self, username: &str) {
+        assert_eq!(self.stored(&format!("(uid={username})"), "usherDcBound"), [""; 0], "{username}");
+    }
+
+    /// No user and no group is bound or attached to the datacenter.
+    #[track_caller]
+    fn assert_nothing_in(&self, name: &str) {
+        let filter = format!("(|(usherDcBound=cn={name},{DCS})(usherDatacenterLink=cn={name},{DCS}))");
+        assert_eq!(self.ldap.search(BASE, "sub", &filter, &["usherDcBound", "usherDatacenterLink"]), []);
+    }
+}
+
+const DCS: &str = "ou=datacenters,dc=example,dc=org";
+
+/// The socket that the directory's own daemon uses.
+fn server_socket(usherd: &Usherd) -> PathBuf {
+    let text = fs::read_to_string(usherd.data_dir().join("usherd.toml")).unwrap();
+    let url = text.lines().find_map(|line| line.strip_prefix("urls = [\"ldapi://")?.strip_suffix("\"]"));
+    url.expect("usherd.toml names the server's socket").replace("%2F", "/").into()
+}
+
+fn user(name: &str) -> String {
+    format!("/accounts/user/{}/", encode(name))
+}
+
+fn group(name: &str) -> String {
+    format!("/accounts/group/{name}/")
+}
+
+fn dc(name: &str) -> String {
+    format!("/dc/{name}/")
+}
+
+fn bind(dc: &str) -> Value {
+    json!({"dc_bound": true, "dc": dc})
+}
+
+/// A name of the greatest length: its entry has another kind of DN.
+fn long(start: &str) -> String {
+    format!("{start}{}", "x".repeat(254 - start.len()))
+}
+
+#[test]
+fn who_was_bound_elsewhere_is_unbound_by_whoever_makes_him_a_member_and_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    for (round, name) in [("short", "mem1".to_owned()), ("packed", long("mem2"))] {
+        pair.user(&name, json!({}));
+        pair.part();
+        fresh.put(&user(&name), &bind("dc3")).result(200);
+        assert_eq!(stale.get(&user(&name)).result(200)["dc_bound"], false, "the second daemon does not know it");
+        stale.put(&group("staff4"), &json!({"users": [name]})).result(200);
+        pair.assert_unbound(&name);
+        assert_eq!(stale.get(&user(&name)).result(200)["dc_bound"], false);
+
+        fresh.put(&group("staff4"), &json!({"users": []})).result(200);
+        pair.part();
+        fresh.put(&user(&name), &bind("dc3")).result(200);
+        stale.post(&group(&format!("new-{round}")), &json!({"dc": "dc4", "users": [name]})).result(201);
+        pair.assert_unbound(&name);
+    }
+}
+
+#[test]
+fn who_was_bound_elsewhere_is_unbound_by_whoever_attaches_his_group_and_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    for (round, name) in [("short", "att1".to_owned()), ("packed", long("att2"))] {
+        pair.user(&name, json!({}));
+        for way in ["post", "put"] {
+            let own = format!("{way}-{round}");
+            pair.group(&own, json!({"dc_bound": false, "users": [name]}));
+            pair.part();
+            fresh.put(&user(&name), &bind("dc3")).result(200);
+            if way == "post" {
+                stale.post(&format!("/dc/dc4/group/{own}/"), &json!({})).result(201);
+            } else {
+                let groups = stale.put("/dc/dc4/", &json!({"groups": [own]})).result(200)["groups"].clone();
+                assert_eq!(groups, json!([own]));
+            }
+            pair.assert_unbound(&name);
+            fresh.delete(&group(&own)).result(200);
+        }
+    }
+}
+
+#[test]
+fn nobody_is_bound_beside_a_group_of_his_of_another_datacenter_that_the_daemon_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    for name in ["own1".to_owned(), long("own2")] {
+        pair.user(&name, json!({}));
+        pair.part();
+        fresh.put(&group("staff4"), &json!({"users": [name]})).result(200);
+        let answer = stale.put(&user(&name), &bind("dc3")).result(200);
+        pair.assert_unbound(&name);
+        assert_eq!((&answer["dc_bound"], &answer["groups"]), (&json!(false), &json!(["staff4"])));
+    }
+    for name in ["own3".to_owned(), long("own4")] {
+        let own = format!("of-{}", &name[..4]);
+        pair.user(&name, json!({}));
+        fresh.put(&user(&name), &bind("dc3")).result(200);
+        pair.group(&own, json!({"dc": "dc3"}));
+        pair.part();
+        fresh.post(&format!("/dc/dc4/group/{own}/"), &json!({})).result(201);
+        assert_eq!(stale.put(&user(&name), &json!({"groups": [own]})).result(200)["dc_bound"], false);
+        pair.assert_unbound(&name);
+        // The same for a new user.
+        let other = format!("new-{}", name.len());
+        let body = user_body(&other, &json!({"dc": "dc3", "groups": [own]}));
+        pair.part();
+        fresh.delete(&format!("/dc/dc4/group/{own}/")).result(200);
+        pair.part();
+        fresh.post(&format!("/dc/dc4/group/{own}/"), &json!({})).result(201);
+        assert_eq!(stale.post(&user(&other), &body).result(201)["dc_bound"], false);
+        pair.assert_unbound(&other);
+    }
+}
+
+#[test]
+fn nobody_becomes_a_bound_superadmin_by_a_daemon_that_did_not_know_the_other_half() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    pair.user("sup1", json!({}));
+    pair.user("sup2", json!({}));
+    let super_admin = json!({"is_super_admin": true});
+    pair.part();
+    fresh.put(&user("sup1"), &super_admin).result(200);
+    let answer = stale.put(&user("sup1"), &bind("dc3")).result(200);
+    assert_eq!((&answer["dc_bound"], &answer["is_super_admin"]), (&json!(false), &json!(true)));
+    pair.assert_unbound("sup1");
+
+    fresh.put(&user("sup2"), &bind("dc3")).result(200);
+    let answer = stale.put(&user("sup2"), &super_admin).result(200);
+    assert_eq!((&answer["dc_bound"], &answer["is_super_admin"]), (&json!(false), &json!(true)));
+    pair.assert_unbound("sup2");
+}
+
+#[test]
+fn nothing_refers_to_a_datacenter_whose_end_the_daemon_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    pair.user("gone", json!({}));
+    pair.group("ours", json!({"dc_bound": false}));
+    for name in ["dc50", "dc51", "dc52", "dc53", "dc54", "dc55"] {
+        pair.datacenter(name);
+    }
+    pair.group("in52", json!({"dc": "dc52"}));
+    fresh.put(&group("in52"), &json!({"dc_bound": false})).result(200);
+    pair.part();
+    for name in ["dc50", "dc51", "dc52", "dc53", "dc54", "dc55"] {
+        fresh.delete(&dc(name)).result(200);
+        stale.get(&dc(name)).result(200);
+    }
+    assert_eq!(stale.put(&user("gone"), &bind("dc50")).result(200)["dc_bound"], false);
+    pair.assert_nothing_in("dc50");
+    let body = user_body("new5", &json!({"dc": "dc51"}));
+    assert_eq!(stale.post(&user("new5"), &body).result(201)["dc_bound"], false);
+    pair.assert_nothing_in("dc51");
+    assert_eq!(stale.put(&group("in52"), &json!({"dc_bound": true})).result(200)["dc_bound"], false);
+    pair.assert_nothing_in("dc52");
+    assert_eq!(stale.post(&group("in53"), &json!({"dc": "dc53"})).result(201)["dc_bound"], false);
+    pair.assert_nothing_in("dc53");
+    assert_eq!(stale.post("/dc/dc54/group/ours/", &json!({})).detail(404), "Datacenter not found");
+    pair.assert_nothing_in("dc54");
+    assert_eq!(stale.put("/dc/dc55/", &json!({"groups": ["ours"]})).detail(404), "Datacenter not found");
+    pair.assert_nothing_in("dc55");
+}
+
+#[test]
+fn a_datacenter_is_deleted_with_the_bindings_and_attachments_that_the_daemon_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    pair.user("last", json!({}));
+    pair.group("late", json!({"dc_bound": false}));
+    for name in ["dc60", "dc61", "dc62"] {
+        pair.datacenter(name);
+    }
+    pair.part();
+    fresh.put(&user("last"), &bind("dc60")).result(200);
+    fresh.post("/dc/dc61/group/late/", &json!({})).result(201);
+    pair.group("born", json!({"dc": "dc62"}));
+    for name in ["dc60", "dc61", "dc62"] {
+        stale.delete(&dc(name)).result(200);
+        pair.assert_nothing_in(name);
+    }
+}
+
+#[test]
+fn no_group_is_bound_that_is_attached_elsewhere_as_the_daemon_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    pair.group("both", json!({"dc": "dc3"}));
+    fresh.put(&group("both"), &json!({"dc_bound": false})).result(200);
+    pair.part();
+    fresh.post("/dc/dc4/group/both/", &json!({})).result(201);
+    assert_eq!(stale.put(&group("both"), &json!({"dc_bound": true})).result(200)["dc_bound"], false);
+    assert_eq!(pair.stored("(cn=both)", "usherDcBound"), [""; 0]);
+    assert_eq!(pair.stored("(cn=both)", "usherDatacenterLink").len(), 2);
+}
+
+#[test]
+fn nobody_is_made_an_owner_who_was_deleted_as_the_daemon_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    for name in ["del1".to_owned(), long("del2")] {
+        pair.user(&name, json!({}));
+        pair.part();
+        fresh.delete(&user(&name)).result(200);
+        let refusal = json!({"owner": [format!("Object with username={name} does not exist.")]});
+        assert_eq!(stale.put("/dc/dc3/", &json!({"owner": name, "desc": "his"})).result(400), refusal);
+        let admin = [format!("uid=admin,ou=people,{BASE}")];
+        assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), admin);
+        assert_eq!(pair.stored("(cn=dc3)", "description"), [""; 0]);
+        let body = json!({"owner": name, "site": "dc7.example.com"});
+        assert_eq!(stale.post("/dc/dc7/", &body).result(400), refusal);
+        assert_eq!(pair.ldap.search(BASE, "sub", "(cn=dc7)", &["cn"]), []);
+        assert_eq!(stale.get("/dc/dc7/").status, 404);
+    }
+}
+
+#[test]
+fn nobody_is_deleted_who_was_made_an_owner_as_the_daemon_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    for (name, dc) in [("give".to_owned(), "dc3"), (long("giv2"), "dc4")] {
+        pair.user(&name, json!({}));
+        pair.part();
+        fresh.put(&format!("/dc/{dc}/"), &json!({"owner": name})).result(200);
+        assert_eq!(stale.delete(&user(&name)).result(400)["relations"], json!({"Datacenter": [dc]}));
+        assert_eq!(pair.stored(&format!("(uid={name})"), "usherActive"), ["TRUE"]);
+        assert_eq!(fresh.get(&format!("/dc/{dc}/")).result(200)["owner"], *name);
+    }
+}

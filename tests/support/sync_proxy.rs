@@ -1,0 +1,116 @@
+//! A socket in front of an LDAP server's own, which can hold back what content sync says: whoever connects through it
+//! then has an old replica, while all else passes.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+
+/// The control that makes a search one for content sync (RFC 4533), as the request carries it.
+const SYNC_REQUEST: &[u8] = b"1.3.6.1.4.1.4203.1.9.1.1";
+
+/// Serves for as long as the process runs.
+pub(crate) struct SyncProxy {
+    socket: PathBuf,
+    gate: Arc<Mutex<Gate>>,
+}
+
+/// What passes from the server. One lock for all connections, held while a message is written, keeps their order.
+#[derive(Default)]
+struct Gate {
+    holds: bool,
+    held: Vec<(UnixStream, Vec<u8>)>,
+}
+
+impl SyncProxy {
+    /// Listens on `socket` for connections to the server that listens on `server`.
+    pub(crate) fn start(socket: &Path, server: &Path) -> Self {
+        let listener = UnixListener::bind(socket).unwrap();
+        let gate = Arc::new(Mutex::new(Gate::default()));
+        let (server, shared) = (server.to_owned(), Arc::clone(&gate));
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                // A server that is gone: so is the connection.
+                if let Ok(server) = UnixStream::connect(&server) {
+                    connect(client, server, Arc::clone(&shared));
+                }
+            }
+        });
+        Self { socket: socket.to_owned(), gate }
+    }
+
+    /// As in `directory.urls`.
+    pub(crate) fn url(&self) -> String {
+        format!("ldapi://{}", super::http::encode(self.socket.to_str().unwrap()))
+    }
+
+    /// Holds back what content sync says from now on.
+    pub(crate) fn hold(&self) {
+        self.gate.lock().unwrap().holds = true;
+    }
+
+    /// Sends what was held back, and holds nothing more.
+    pub(crate) fn release(&self) {
+        let mut gate = self.gate.lock().unwrap();
+        gate.holds = false;
+        for (mut client, message) in gate.held.drain(..) {
+            let _ = client.write_all(&message);
+        }
+    }
+}
+
+/// Passes messages on in both directions until one side ends.
+fn connect(client: UnixStream, server: UnixStream, gate: Arc<Mutex<Gate>>) {
+    let sync_search = Arc::new(OnceLock::<Vec<u8>>::new());
+    let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let noted = Arc::clone(&sync_search);
+    thread::spawn(move || {
+        while let Some(message) = next_message(&mut from_client) {
+            if message.windows(SYNC_REQUEST.len()).any(|part| part == SYNC_REQUEST) {
+                noted.set(message_id(&message).to_vec()).expect("one content sync on a connection");
+            }
+            if to_server.write_all(&message).is_err() {
+                break;
+            }
+        }
+        let _ = to_server.shutdown(Shutdown::Both);
+    });
+    let (mut from_server, mut to_client) = (server, client);
+    thread::spawn(move || {
+        while let Some(message) = next_message(&mut from_server) {
+            let mut gate = gate.lock().unwrap();
+            if gate.holds && sync_search.get().is_some_and(|id| id == message_id(&message)) {
+                gate.held.push((to_client.try_clone().unwrap(), message));
+            } else if to_client.write_all(&message).is_err() {
+                break;
+            }
+        }
+        let _ = to_client.shutdown(Shutdown::Both);
+    });
+}
+
+/// One LDAPMessage, a BER sequence; `None` at the end.
+fn next_message(from: &mut UnixStream) -> Option<Vec<u8>> {
+    let mut message = vec![0; 2];
+    from.read_exact(&mut message).ok()?;
+    let mut length = usize::from(message[1]);
+    if length >= 0x80 {
+        let mut octets = vec![0; length - 0x80];
+        from.read_exact(&mut octets).ok()?;
+        length = octets.iter().fold(0, |length, octet| length << 8 | usize::from(*octet));
+        message.extend(octets);
+    }
+    let head = message.len();
+    message.resize(head + length, 0);
+    from.read_exact(&mut message[head..]).ok()?;
+    Some(message)
+}
+
+/// The octets of the messageID, which is what the sequence begins with.
+fn message_id(message: &[u8]) -> &[u8] {
+    let head = if message[1] < 0x80 { 2 } else { 2 + usize::from(message[1] - 0x80) };
+    let length = usize::from(message[head + 1]);
+    &message[head + 2..][..length]
+}
