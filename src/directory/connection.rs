@@ -25,6 +25,9 @@ use super::schema;
 
 /// Connections that writes are spread over.
 const WRITERS: usize = 4;
+/// Most changes that the server is asked for at a time. It makes one after the other anyhow; more only take the threads that
+/// it tells of changes with, and a revocation comes late.
+const CHANGES: usize = 4;
 /// What a reference more than a few adds to the time limit of a write: the server's overlays write the other entry too.
 const PER_REFERENCE: Duration = Duration::from_millis(20);
 /// References that cost nothing extra.
@@ -126,6 +129,7 @@ pub(crate) struct Client {
     binders: Mutex<Vec<Ldap>>,
     /// A bind costs the server tens of milliseconds of a core; more at a time than cores only queue there.
     bind_permits: Semaphore,
+    changes: Semaphore,
 }
 
 impl Client {
@@ -142,6 +146,7 @@ impl Client {
             next_writer: AtomicUsize::new(0),
             binders: Mutex::default(),
             bind_permits: Semaphore::new(cores),
+            changes: Semaphore::new(CHANGES),
         }
     }
 
@@ -245,6 +250,8 @@ impl Client {
     async fn run(&self, operation: &Operation<'_>) -> Result<LdapResult, OpError> {
         let many = operation.references().saturating_sub(FEW_REFERENCES);
         let limit = self.operation_timeout + PER_REFERENCE * u32::try_from(many).unwrap_or(u32::MAX);
+        let turn = tokio::time::timeout(self.operation_timeout, self.changes.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(OpError::unavailable("too many changes at a time")) };
         let mut retried = false;
         loop {
             let (place, mut ldap) = self.writer().await?;
