@@ -102,7 +102,7 @@ impl Directory {
         self.forget_datacenter(&dc.name, false).await?;
         inner.client.delete(&inner.decoder.tree.datacenter(&dc.name), 0).await?;
         inner.replica.change(|tables| tables.remove_own(dc.id));
-        // who was bound to it while it went away
+        // Who was bound to it while it went away. refint does that too, where a server has it, but late and unseen.
         self.look_at_those_in(&dc.name).await?;
         match self.forget_datacenter(&dc.name, true).await {
             // there is another one of its name already
