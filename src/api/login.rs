@@ -159,13 +159,13 @@ async fn check(call: &OpenCall, user: Option<&User>, password: &Secret) -> Resul
     let impossible = text.is_empty() || text.len() > MAX_PASSWORD || text.contains('\0');
     let (user, password) = if impossible { (None, Secret::new("decoy".to_owned())) } else { (user, password.clone()) };
     let store = |error| ApiError::store(&error, Noun::User);
-    if app.directory.verify_password(user, &password).await.map_err(store)? {
+    if app.directory.verify_password(user, &password, call.now).await.map_err(store)? {
         return Ok(Checked::Accepted);
     }
     let unusable = user.filter(|user| !user.usable_at(call.now));
     let stored = app.directory.stored_password(unusable).await.map_err(store)?;
     let stored = stored.unwrap_or_else(|| Secret::new(String::new()));
-    let right = hashing::verify(app.cost, stored, password).await?;
+    let right = hashing::verify(app.cost, stored, password, app.directory.operation_timeout()).await?;
     Ok(if right && unusable.is_some() { Checked::Disabled } else { Checked::Wrong })
 }
 

@@ -64,6 +64,14 @@ impl Change {
     }
 }
 
+/// What the server said to a password.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bind {
+    Accepted,
+    /// And after how long; waiting for our turn is not in it.
+    Refused(Duration),
+}
+
 /// A writer's connection, if it has one, and until when nobody tries to make one.
 #[derive(Default)]
 struct Slot {
@@ -357,9 +365,9 @@ impl Client {
     }
 
     /// Whether the server takes `password` for `dn`. An empty password, which every server takes, is never sent.
-    pub(crate) async fn accepts(&self, dn: &str, password: &Secret) -> Result<bool, OpError> {
+    pub(crate) async fn bind(&self, dn: &str, password: &Secret) -> Result<Bind, OpError> {
         if password.reveal().is_empty() || password.reveal().contains('\0') {
-            return Ok(false);
+            return Ok(Bind::Refused(Duration::ZERO));
         }
         let permit = tokio::time::timeout(self.operation_timeout, self.bind_permits.acquire()).await;
         let Ok(Ok(_permit)) = permit else { return Err(OpError::unavailable("too many logins at a time")) };
@@ -370,12 +378,14 @@ impl Client {
                 Some(ldap) => (ldap, false),
                 None => (self.open().await?, true),
             };
+            let sent = Instant::now();
             match ldap.with_timeout(self.operation_timeout).simple_bind(dn, password.reveal()).await {
                 Ok(result) => {
+                    let took = sent.elapsed();
                     self.binders.lock().await.push(ldap);
                     return match code::check(result) {
-                        Ok(_) => Ok(true),
-                        Err(OpError::InvalidCredentials) => Ok(false),
+                        Ok(_) => Ok(Bind::Accepted),
+                        Err(OpError::InvalidCredentials) => Ok(Bind::Refused(took)),
                         Err(error) => Err(error),
                     };
                 }

@@ -48,13 +48,32 @@ pub(crate) struct UserFacts {
     /// The administrator's locks that are set: ppolicy's and 389-DS's.
     pub(crate) locked_time: bool,
     pub(crate) ns_lock: bool,
-    /// From when on a wrong password costs the server a hash of the configured strength, if the account may be used at
-    /// all: there is such a password, and nothing for which ppolicy refuses without looking at it.
-    pub(crate) hashed_from: Option<Timestamp>,
+    /// From when and until when ppolicy lets anybody bind: `pwdStartTime`, `pwdEndTime`.
+    pub(crate) binds_from: Option<Timestamp>,
+    pub(crate) binds_until: Option<Timestamp>,
+    /// A wrong password costs the server a hash of the configured strength wherever it looks at it
+    /// ([`UserFacts::costs_a_hash`]): there is such a password, and no lock.
+    pub(crate) hashes: bool,
     /// The password can be verified here ([`password::Cost::can_verify`]).
     pub(crate) verifiable: bool,
     /// There are `usherSshKey` values about keys that are not there.
     pub(crate) loose_keys: bool,
+}
+
+impl UserFacts {
+    /// Whether ppolicy refuses every bind at `now` without looking at the password, and so without counting a failure. A
+    /// lock-out by wrong passwords is not among it: how long that lasts, only the server knows.
+    pub(crate) fn refused_unseen(&self, now: Timestamp) -> bool {
+        self.locked_time
+            || self.binds_from.is_some_and(|from| now < from)
+            || self.binds_until.is_some_and(|until| now >= until)
+    }
+
+    /// Whether a wrong password costs the server a hash of the configured strength at `now`, unless an ACL of its own
+    /// keeps it from looking.
+    pub(crate) fn costs_a_hash(&self, now: Timestamp) -> bool {
+        self.hashes && !self.refused_unseen(now)
+    }
 }
 
 /// An entry with its identity and version.
@@ -102,7 +121,10 @@ impl Decoder {
             is_key_holder: raw.is("ldapPublicKey"),
             locked_time,
             ns_lock,
-            hashed_from: looked_at_from(raw).filter(|_| !passwords.is_empty() && !password_weak),
+            // what can't be read lets nobody bind
+            binds_from: raw.text("pwdstarttime").map(|v| time_or(v, i64::MAX)),
+            binds_until: raw.text("pwdendtime").map(|v| time_or(v, i64::MIN)),
+            hashes: !passwords.is_empty() && !password_weak && raw.described("pwdaccountlockedtime").next().is_none(),
             verifiable: matches!(passwords, [one] if self.cost.can_verify(one)),
             loose_keys,
         };
@@ -311,15 +333,8 @@ pub(crate) fn is_locked_out(raw: &RawEntry) -> bool {
     raw.described("pwdaccountlockedtime").any(|value| !is_for_good(value))
 }
 
-/// From when on ppolicy looks at the password of an account that may be used; `None` where that is not known.
-fn looked_at_from(raw: &RawEntry) -> Option<Timestamp> {
-    if raw.described("pwdaccountlockedtime").next().is_some() {
-        return None;
-    }
-    match raw.described("pwdstarttime").next() {
-        Some(value) => Timestamp::parse_generalized(std::str::from_utf8(value).ok()?),
-        None => Some(Timestamp::from_micros(i64::MIN)),
-    }
+fn time_or(value: &str, otherwise: i64) -> Timestamp {
+    Timestamp::parse_generalized(value).unwrap_or(Timestamp::from_micros(otherwise))
 }
 
 /// The earlier of `shadowExpire` (days since 1970; negative means never) and `pwdEndTime`. A value that can't be

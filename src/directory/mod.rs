@@ -6,7 +6,7 @@
 //!
 //! `dn`, `filter`, `schema`, `code`: names, filters and result codes, each at one place. `raw`, `decode`, `keys`: entries
 //! into the domain's types. `connection`: the client side. `replica`: the consumer and its tables. `writes`: the domain's
-//! changes into LDAP operations. `neighbours`: what is read after a write. `managed`: the private slapd of `usherd dev`.
+//! changes into LDAP operations. `neighbours`: what is read after a write. `passwords`: binds as users. `managed`: the private slapd of `usherd dev`.
 
 mod code;
 mod connection;
@@ -16,19 +16,21 @@ mod filter;
 mod keys;
 pub(crate) mod managed;
 mod neighbours;
+mod passwords;
 mod raw;
 mod replica;
 mod schema;
 mod writes;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::accounts::password::Cost;
-use crate::accounts::secrets::{KeyRing, Secret};
-use crate::accounts::{StoreError, Timestamp, User};
+use crate::accounts::secrets::KeyRing;
+use crate::accounts::{StoreError, Timestamp};
 use crate::config;
 
 use code::OpError;
@@ -50,6 +52,7 @@ struct Inner {
     decoder: Arc<Decoder>,
     ring: Arc<KeyRing>,
     replica: Arc<Replica>,
+    refusals: passwords::Refusals,
     /// The task that keeps the replica current.
     consumer: OnceLock<AbortHandle>,
 }
@@ -148,7 +151,8 @@ impl Directory {
         let client = Arc::new(Client::new(config));
         let (rechecks, suspects) = mpsc::unbounded_channel();
         let replica = Arc::new(Replica::new(rechecks));
-        let directory = Self(Arc::new(Inner { client, decoder, ring, replica, consumer: OnceLock::new() }));
+        let refusals = passwords::Refusals::default();
+        let directory = Self(Arc::new(Inner { client, decoder, ring, replica, refusals, consumer: OnceLock::new() }));
         directory.0.check_server().await?;
         directory.0.check_key_identifier().await?;
         let Inner { client, decoder, replica, .. } = &*directory.0;
@@ -173,6 +177,11 @@ impl Directory {
         self.0.view()
     }
 
+    /// How long the server may take for one operation.
+    pub(crate) fn operation_timeout(&self) -> Duration {
+        self.0.client.operation_timeout()
+    }
+
     pub(crate) fn health(&self) -> Health {
         let replica = &self.0.replica;
         let [users, groups, datacenters, sessions, skipped] = self.read().counts();
@@ -185,46 +194,6 @@ impl Directory {
             skipped,
             reconnects: replica.reconnects(),
         }
-    }
-
-    /// Whether the server lets the user in with this password. A refusal takes it one hash of the configured cost, if
-    /// need be the decoy's, whoever the user is: `None` for nobody. An account that may not be used is not bound where
-    /// its password can be verified without ([`Self::stored_password`]). An empty password is never sent.
-    pub(crate) async fn verify_password(&self, user: Option<&User>, password: &Secret) -> Result<bool, StoreError> {
-        let Inner { client, decoder, .. } = &*self.0;
-        let now = now();
-        let facts = user.and_then(|user| self.read().user_state(user.id)).map(|(_, facts, _)| facts);
-        let user = user.zip(facts);
-        let (binds_user, binds_decoy) = match user {
-            None => (false, true),
-            Some((user, facts)) if !user.usable_at(now) => (!facts.verifiable, true),
-            Some((_, facts)) => (true, facts.hashed_from.is_none_or(|from| now < from)),
-        };
-        let bind =
-            async |wanted: bool, dn: String| if wanted { client.accepts(&dn, password).await } else { Ok(false) };
-        let dn = user.map(|(user, _)| decoder.tree.user(&user.name)).unwrap_or_default();
-        // At the same time: a refusal at once and then the decoy's would together take longer than the decoy's.
-        let (accepted, decoy) = tokio::join!(bind(binds_user, dn), bind(binds_decoy, decoder.tree.decoy()));
-        let accepted = accepted?;
-        if !accepted {
-            decoy?;
-        }
-        Ok(accepted)
-    }
-
-    /// The one value of the user's `userPassword`, of an account that may not be used; for `None` the decoy's, which
-    /// costs the same. `None` where there is none to be read, or several, and after a lock-out by wrong passwords: what
-    /// that refuses must not be had by another way.
-    pub(crate) async fn stored_password(&self, user: Option<&User>) -> Result<Option<Secret>, StoreError> {
-        let Inner { client, decoder, .. } = &*self.0;
-        let dn = user.map_or_else(|| decoder.tree.decoy(), |user| decoder.tree.user(&user.name));
-        let entry = match client.read(&dn, &[schema::PASSWORD, schema::LOCKED_TIME]).await {
-            Ok(Some(entry)) if !decode::is_locked_out(&entry) => entry,
-            Ok(_) | Err(OpError::Store(StoreError::Refused(_))) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let [value] = entry.values("userpassword") else { return Ok(None) };
-        Ok(std::str::from_utf8(value).ok().map(|text| Secret::new(text.to_owned())))
     }
 }
 

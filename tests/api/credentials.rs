@@ -260,6 +260,32 @@ fn a_lock_out_by_wrong_passwords_stays_closed_to_the_right_one() {
 }
 
 #[test]
+fn wrong_passwords_lock_out_an_account_that_may_not_be_used_too_and_still_do_when_it_may_again() {
+    let world = World::new();
+    let ldap = world.usherd.ldap();
+    let policy = format!("cn=default,ou=policies,{}", ldap.base_dn());
+    ldap.modify(&format!("dn: {policy}\nchangetype: modify\nreplace: pwdMaxFailure\npwdMaxFailure: 3\n"));
+    change_u1(&world, "add: objectClass\nobjectClass: shadowAccount");
+    for value in ["usherActive: FALSE", "shadowExpire: 1"] {
+        let name = value.split_once(':').unwrap().0;
+        change_u1(&world, &format!("replace: {name}\n{value}"));
+        for _ in 0..2 {
+            assert_eq!(refusal(&world, "wrong"), WRONG_LOGIN, "{value}");
+        }
+        // The right one ends the count.
+        assert_eq!(refusal(&world, "pw-u1"), DISABLED, "{value}");
+        for _ in 0..3 {
+            assert_eq!(refusal(&world, "wrong"), WRONG_LOGIN, "{value}");
+        }
+        assert_eq!(refusal(&world, "pw-u1"), WRONG_LOGIN, "{value}");
+        change_u1(&world, &format!("delete: {name}"));
+        assert_eq!(refusal(&world, "pw-u1"), WRONG_LOGIN, "{value}");
+        change_u1(&world, "delete: pwdAccountLockedTime");
+        world.login("u1");
+    }
+}
+
+#[test]
 fn what_counts_is_who_the_caller_is_when_the_body_is_there() {
     let world = World::new();
     world.create("boss", &json!({"dc_bound": false, "is_super_admin": true}));

@@ -240,6 +240,16 @@ fn a_server_set_up_as_the_readme_says_serves_users_keys_and_logins() {
         let body = json!({"username": "alice", "password": password});
         assert_eq!(serve.anonymous().post("/accounts/login/", &body).detail(400), text);
     }
+    // the server's policy counts what it refuses
+    manager.modify(
+        "dn: cn=default,ou=policies,dc=example,dc=org\nchangetype: modify\nreplace: pwdMaxFailure\npwdMaxFailure: 3\n",
+    );
+    for password in ["wrong", "wrong", "wrong", "wonderland"] {
+        let body = json!({"username": "alice", "password": password});
+        let text = "Unable to log in with provided credentials.";
+        assert_eq!(serve.anonymous().post("/accounts/login/", &body).detail(400), text);
+    }
+    assert!(!manager.search(dn, "base", "(pwdAccountLockedTime=*)", &["cn"]).is_empty());
 }
 
 #[test]

@@ -65,11 +65,13 @@ fn the_account_ends_at_the_earlier_of_both_ends_and_never_by_minus_one() {
 
 #[test]
 fn what_makes_a_refusal_cheap_and_what_can_be_verified_here_is_known() {
+    // At 1000 s: whether ppolicy refuses unseen, whether a refusal costs a hash, whether it can be verified here.
     let facts = |more: &[(&str, &[&[u8]])]| {
         let mut all: Vec<(&str, &[&[u8]])> = vec![("objectClass", &[b"inetOrgPerson"])];
         all.extend_from_slice(more);
+        let now = Timestamp::from_seconds(1000);
         match decode("uid=bob,ou=people,dc=example,dc=org", &all) {
-            Item::User(_, facts) => (facts.hashed_from, facts.verifiable),
+            Item::User(_, facts) => (facts.refused_unseen(now), facts.costs_a_hash(now), facts.verifiable),
             other => panic!("{other:?}"),
         }
     };
@@ -77,22 +79,26 @@ fn what_makes_a_refusal_cheap_and_what_can_be_verified_here_is_known() {
     let usual = password::Cost::default();
     let hashes = [hash(usual), hash(password::Cost { passes: 3, ..usual })];
     let [own, stronger] = [&hashes[0], &hashes[1]].map(String::as_bytes);
-    let always = Some(Timestamp::from_micros(i64::MIN));
     let values: &[&[u8]] = &[own];
     let strong = ("userPassword", values);
-    assert_eq!(facts(&[strong]), (always, true));
-    assert_eq!(facts(&[strong, ("pwdEndTime", &[b"20991124001637Z"])]), (always, true));
-    assert_eq!(facts(&[]), (None, false));
-    assert_eq!(facts(&[("userPassword", &[b"{SSHA}c2FsdHk="])]), (None, false));
-    assert_eq!(facts(&[("userPassword", &[stronger])]), (always, false));
-    assert_eq!(facts(&[("userPassword", &[own, own])]), (always, false));
-    assert_eq!(facts(&[strong, ("pwdStartTime", &[b"19700101000001Z"])]), (Some(Timestamp::from_seconds(1)), true));
-    for (name, value) in [
-        ("pwdAccountLockedTime", &b"000001010000Z"[..]),
-        ("pwdAccountLockedTime", b"20261124001637Z"),
-        ("pwdStartTime", b"soon"),
+    assert_eq!(facts(&[strong]), (false, true, true));
+    assert_eq!(facts(&[strong, ("usherActive", &[b"FALSE"]), ("shadowExpire", &[b"0"])]), (false, true, true));
+    assert_eq!(facts(&[]), (false, false, false));
+    assert_eq!(facts(&[("userPassword", &[b"{SSHA}c2FsdHk="])]), (false, false, false));
+    assert_eq!(facts(&[("userPassword", &[stronger])]), (false, true, false));
+    assert_eq!(facts(&[("userPassword", &[own, own])]), (false, true, false));
+    for (name, value, expected) in [
+        ("pwdStartTime", &b"19700101001640Z"[..], (false, true, true)),
+        ("pwdStartTime", b"19700101001641Z", (true, false, true)),
+        ("pwdStartTime", b"soon", (true, false, true)),
+        ("pwdEndTime", b"19700101001641Z", (false, true, true)),
+        ("pwdEndTime", b"19700101001640Z", (true, false, true)),
+        ("pwdEndTime", b"soon", (true, false, true)),
+        ("pwdAccountLockedTime", b"000001010000Z", (true, false, true)),
+        // a lock-out by wrong passwords may be over
+        ("pwdAccountLockedTime", b"20261124001637Z", (false, false, true)),
     ] {
-        assert_eq!(facts(&[strong, (name, &[value])]), (None, true), "{name}");
+        assert_eq!(facts(&[strong, (name, &[value])]), expected, "{name}: {}", String::from_utf8_lossy(value));
     }
 }
 
