@@ -57,3 +57,22 @@ async fn on_a_thread<T: Send + 'static>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn refused_logins_wait_only_so_long_and_new_passwords_do_not_wait_for_them() {
+        let cost = Cost { memory: 64, passes: 2, lanes: 1 };
+        let secret = || Secret::new("pw".to_owned());
+        let others = REFUSALS.acquire_many(REFUSALS.available_permits().try_into().unwrap()).await.unwrap();
+        let stored = Secret::new(hash(cost, secret()).await.unwrap());
+        let late = verify(cost, stored.clone(), secret(), Duration::from_millis(1)).await;
+        assert_eq!(late.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
+        drop(others);
+        assert!(verify(cost, stored, secret(), Duration::from_secs(60)).await.unwrap());
+    }
+}

@@ -5,8 +5,9 @@
 //! take for an anonymous bind never gets there.
 //!
 //! The hash here is for accounts that may not be used: the server refuses some of them whatever the password is, and
-//! "disabled" is for the right one alone. It lets nobody in. All who are refused pay for it, after the bind and not
-//! beside it: only for some, or at the same time, it would show wherever cores are busy.
+//! "disabled" is for the right one alone. It lets nobody in, and where the server looks at the password itself, and so
+//! counts wrong ones, it only takes its time. All who are refused pay for it, after the bind and not beside it: only for
+//! some, or at the same time, it would show wherever cores are busy.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -159,14 +160,15 @@ async fn check(call: &OpenCall, user: Option<&User>, password: &Secret) -> Resul
     let impossible = text.is_empty() || text.len() > MAX_PASSWORD || text.contains('\0');
     let (user, password) = if impossible { (None, Secret::new("decoy".to_owned())) } else { (user, password.clone()) };
     let store = |error| ApiError::store(&error, Noun::User);
-    if app.directory.verify_password(user, &password, call.now).await.map_err(store)? {
+    let accepted = app.directory.verify_password(user, &password, call.now).await.map_err(store)?;
+    let unusable = user.filter(|user| !user.usable_at(call.now));
+    if accepted && unusable.is_none() {
         return Ok(Checked::Accepted);
     }
-    let unusable = user.filter(|user| !user.usable_at(call.now));
     let stored = app.directory.stored_password(unusable).await.map_err(store)?;
     let stored = stored.unwrap_or_else(|| Secret::new(String::new()));
     let right = hashing::verify(app.cost, stored, password, app.directory.operation_timeout()).await?;
-    Ok(if right && unusable.is_some() { Checked::Disabled } else { Checked::Wrong })
+    Ok(if unusable.is_some() && (accepted || right) { Checked::Disabled } else { Checked::Wrong })
 }
 
 /// Hashes the password anew where its stored hash is weaker than configured. Returns the epoch that the session belongs
