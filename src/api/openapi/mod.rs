@@ -20,8 +20,10 @@ use crate::name::{DcName, GroupName, KeyTitle, UserName};
 
 /// What `{user}` and `{title}` take.
 const WIDE: &str = "^[A-Za-z0-9@.+_-]+$";
-/// What the other variable segments take.
+/// What `{group}`, `{permission}` and `{dc}` take.
 const NARROW: &str = "^[A-Za-z0-9._-]+$";
+/// What may stand where a task id is expected.
+const TASK: &str = "^[A-Za-z0-9-]+$";
 
 const ABOUT: &str = "The accounts API. URLs work with and without a slash at the end. Bodies are JSON objects; keys that \
     are not documented are ignored. Every URL answers OPTIONS with its name and description, and 405 to other methods \
@@ -153,7 +155,14 @@ fn operation_object(route: &Route, handler: Handler, operation: &Operation) -> V
 /// OPTIONS, which every URL has and which asks for no role.
 fn options_object(route: &Route) -> Value {
     let is_open = route.methods.iter().any(|(_, handler)| matches!(handler, Handler::Open(_)));
-    let parameters: Vec<Value> = variables(route.pattern).map(|name| reference("parameters", name)).collect();
+    // Whether there is such an object, or can be one, makes no difference.
+    let pattern = |name: &str| match name {
+        "user" | "title" => WIDE,
+        "task" => TASK,
+        _ => NARROW,
+    };
+    let parameter = |name: &str| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "pattern": pattern(name) } });
+    let parameters: Vec<Value> = variables(route.pattern).map(parameter).collect();
     json!({
         "operationId": format!("describe_{}", route.pattern.replace(['{', '}'], "").replace('/', "_")),
         "summary": "Describe URL",
