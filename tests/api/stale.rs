@@ -51,7 +51,7 @@ impl Pair {
 
     /// A user who is bound to nothing.
     fn user(&self, name: &str, more: Value) {
-        let mut body = user_body(name, &json!({"dc_bound": false, "email": format!("{}@example.com", &name[..4])}));
+        let mut body = user_body(name, &json!({"dc_bound": false, "email": mail(name)}));
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.fresh.post(&user(name), &body).result(201);
     }
@@ -74,7 +74,7 @@ impl Pair {
 
     #[track_caller]
     fn assert_unbound(&self, username: &str) {
-        assert_eq!(self.stored(&format!("(uid={username})"), "usherDcBound"), [""; 0], "{username}");
+        assert_eq!(self.stored(&format!("(mail={})", mail(username)), "usherDcBound"), [""; 0], "{username}");
     }
 
     /// No user and no group is bound or attached to the datacenter.
@@ -110,6 +110,11 @@ fn bind(dc: &str) -> Value {
     json!({"dc_bound": true, "dc": dc})
 }
 
+/// The address of the user, whose name begins like no other one.
+fn mail(name: &str) -> String {
+    format!("{}@example.com", name.get(..8).unwrap_or(name))
+}
+
 /// A name of the greatest length: its entry has another kind of DN.
 fn long(start: &str) -> String {
     format!("{start}{}", "x".repeat(254 - start.len()))
@@ -121,6 +126,11 @@ fn who_was_bound_elsewhere_is_unbound_by_whoever_makes_him_a_member_and_did_not_
     let (fresh, stale) = (&pair.fresh, &pair.stale);
     for (round, name) in [("short", "mem1".to_owned()), ("packed", long("mem2"))] {
         pair.user(&name, json!({}));
+        if round == "packed" {
+            // The name stands in the DN. What an LDAP tool makes of `uid` is none, and nothing to find the entry by.
+            let dn = &pair.ldap.search(BASE, "sub", &format!("(uid={name})"), &["cn"])[0].dn;
+            pair.ldap.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: uid\nuid: another\n"));
+        }
         pair.part();
         fresh.put(&user(&name), &bind("dc3")).result(200);
         assert_eq!(stale.get(&user(&name)).result(200)["dc_bound"], false, "the second daemon does not know it");
@@ -157,6 +167,33 @@ fn who_was_bound_elsewhere_is_unbound_by_whoever_attaches_his_group_and_did_not_
             fresh.delete(&group(&own)).result(200);
         }
     }
+}
+
+#[test]
+fn all_members_are_looked_at_however_many_they_are() {
+    let pair = Pair::new();
+    let names: Vec<String> = (0..101).map(|i| format!("crowd{i}")).chain(["last".to_owned()]).collect();
+    let entry = |name| format!("dn: uid={name},ou=people,{BASE}\nobjectClass: inetOrgPerson\ncn: x\nsn: x\n\n");
+    pair.ldap.add(&names[..101].iter().map(entry).collect::<String>());
+    pair.user("last", json!({}));
+    pair.part();
+    pair.fresh.put(&user("last"), &bind("dc3")).result(200);
+    pair.stale.put(&group("staff4"), &json!({ "users": names })).result(200);
+    pair.assert_unbound("last");
+}
+
+#[test]
+fn a_newer_binding_that_the_daemon_did_not_know_stays_where_it_fits() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    pair.user("moved", json!({}));
+    fresh.put(&user("moved"), &bind("dc3")).result(200);
+    pair.part();
+    fresh.put(&user("moved"), &bind("dc4")).result(200);
+    assert_eq!(stale.get("/accounts/user/moved/").result(200)["dc_bound"], true);
+    stale.put(&group("staff4"), &json!({"users": ["moved"]})).result(200);
+    assert_eq!(pair.stored("(uid=moved)", "usherDcBound"), [format!("cn=dc4,{DCS}")]);
+    assert_eq!(stale.get("/accounts/user/moved/").result(200)["dc_bound"], true);
 }
 
 #[test]
@@ -275,6 +312,26 @@ fn no_group_is_bound_that_is_attached_elsewhere_as_the_daemon_did_not_know() {
 }
 
 #[test]
+fn a_group_is_detached_together_with_a_binding_that_the_daemon_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    for own in ["by-delete", "by-put"] {
+        pair.group(own, json!({"dc": "dc3"}));
+        fresh.put(&group(own), &json!({"dc_bound": false})).result(200);
+        pair.part();
+        fresh.put(&group(own), &json!({"dc_bound": true})).result(200);
+        if own == "by-delete" {
+            stale.delete(&format!("/dc/dc3/group/{own}/")).result(200);
+        } else {
+            stale.put("/dc/dc3/", &json!({"groups": []})).result(200);
+        }
+        for attribute in ["usherDcBound", "usherDatacenterLink"] {
+            assert_eq!(pair.stored(&format!("(cn={own})"), attribute), [""; 0], "{own}");
+        }
+    }
+}
+
+#[test]
 fn nobody_is_made_an_owner_who_was_deleted_as_the_daemon_did_not_know() {
     let pair = Pair::new();
     let (fresh, stale) = (&pair.fresh, &pair.stale);
@@ -295,6 +352,19 @@ fn nobody_is_made_an_owner_who_was_deleted_as_the_daemon_did_not_know() {
 }
 
 #[test]
+fn nobody_is_made_an_owner_who_is_about_to_be_deleted_as_the_daemon_did_not_know() {
+    let pair = Pair::new();
+    pair.user("mark", json!({}));
+    pair.part();
+    // What a daemon does first that deletes him.
+    let change = "changetype: modify\nadd: usherUnfinished\nusherUnfinished: 0123456789abcdef0123456789abcdef\n";
+    pair.ldap.modify(&format!("dn: uid=mark,ou=people,{BASE}\n{change}"));
+    let refusal = json!({"owner": ["Object with username=mark does not exist."]});
+    assert_eq!(pair.stale.put("/dc/dc3/", &json!({"owner": "mark"})).result(400), refusal);
+    assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=admin,ou=people,{BASE}")]);
+}
+
+#[test]
 fn nobody_is_deleted_who_was_made_an_owner_as_the_daemon_did_not_know() {
     let pair = Pair::new();
     let (fresh, stale) = (&pair.fresh, &pair.stale);
@@ -303,7 +373,8 @@ fn nobody_is_deleted_who_was_made_an_owner_as_the_daemon_did_not_know() {
         pair.part();
         fresh.put(&format!("/dc/{dc}/"), &json!({"owner": name})).result(200);
         assert_eq!(stale.delete(&user(&name)).result(400)["relations"], json!({"Datacenter": [dc]}));
-        assert_eq!(pair.stored(&format!("(uid={name})"), "usherActive"), ["TRUE"]);
+        let left = ["usherActive", "usherUnfinished"].map(|attribute| pair.stored(&format!("(uid={name})"), attribute));
+        assert_eq!(left, [vec!["TRUE".to_owned()], vec![]]);
         assert_eq!(fresh.get(&format!("/dc/{dc}/")).result(200)["owner"], *name);
     }
 }
