@@ -352,16 +352,21 @@ fn nobody_is_made_an_owner_who_was_deleted_as_the_daemon_did_not_know() {
 }
 
 #[test]
-fn nobody_is_made_an_owner_who_is_about_to_be_deleted_as_the_daemon_did_not_know() {
+fn nobody_is_made_an_owner_who_is_inactive_or_about_to_be_deleted_as_the_daemon_did_not_know() {
     let pair = Pair::new();
     pair.user("mark", json!({}));
+    pair.user("idle", json!({}));
     pair.part();
     // What a daemon does first that deletes him.
-    let change = "changetype: modify\nadd: usherUnfinished\nusherUnfinished: 0123456789abcdef0123456789abcdef\n";
+    let mark = "usherUnfinished: 0123456789abcdef0123456789abcdef";
+    let change = format!("changetype: modify\nadd: usherUnfinished\n{mark}\n");
     pair.ldap.modify(&format!("dn: uid=mark,ou=people,{BASE}\n{change}"));
-    let refusal = json!({"owner": ["Object with username=mark does not exist."]});
-    assert_eq!(pair.stale.put("/dc/dc3/", &json!({"owner": "mark"})).result(400), refusal);
-    assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=admin,ou=people,{BASE}")]);
+    pair.fresh.put(&user("idle"), &json!({"is_active": false})).result(200);
+    for name in ["mark", "idle"] {
+        let refusal = json!({"owner": [format!("Object with username={name} does not exist.")]});
+        assert_eq!(pair.stale.put("/dc/dc3/", &json!({"owner": name})).result(400), refusal);
+        assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=admin,ou=people,{BASE}")]);
+    }
 }
 
 #[test]
