@@ -383,3 +383,40 @@ fn nobody_is_deleted_who_was_made_an_owner_as_the_daemon_did_not_know() {
         assert_eq!(fresh.get(&format!("/dc/{dc}/")).result(200)["owner"], *name);
     }
 }
+
+#[test]
+fn nobody_is_made_an_owner_between_the_last_look_at_what_he_owns_and_his_end() {
+    let pair = Pair::new();
+    pair.user("ends", json!({}));
+    pair.part();
+    let own = || {
+        let refusal = json!({"owner": ["Object with username=ends does not exist."]});
+        assert_eq!(pair.fresh.put("/dc/dc3/", &json!({"owner": "ends"})).result(400), refusal);
+        let body = json!({"owner": "ends", "site": "dc8.example.com"});
+        assert_eq!(pair.fresh.post("/dc/dc8/", &body).result(400), refusal);
+    };
+    let stale = &pair.stale;
+    pair.proxy.before_deletion(|| stale.delete("/accounts/user/ends/"), own).result(200);
+    assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=admin,ou=people,{BASE}")]);
+    assert_eq!(pair.ldap.search(BASE, "sub", "(|(uid=ends)(cn=dc8))", &["cn"]), []);
+}
+
+#[test]
+fn attaching_again_completes_what_a_call_that_was_cut_short_left() {
+    let pair = Pair::new();
+    for (name, group, dc_groups) in [("cut1", "cut-post", false), ("cut2", "cut-put", true)] {
+        pair.user(name, json!({}));
+        pair.group(group, json!({"dc_bound": false, "users": [name]}));
+        pair.fresh.put(&user(name), &bind("dc3")).result(200);
+        let change = format!("changetype: modify\nadd: usherDatacenterLink\nusherDatacenterLink: cn=dc4,{DCS}\n");
+        pair.ldap.modify(&format!("dn: cn={group},ou=groups,{BASE}\n{change}"));
+        pair.part();
+        if dc_groups {
+            pair.stale.put("/dc/dc4/", &json!({"groups": [group]})).result(200);
+        } else {
+            let answer = pair.stale.post(&format!("/dc/dc4/group/{group}/"), &json!({}));
+            assert_eq!(answer.detail(406), "User Group already exists");
+        }
+        pair.assert_unbound(name);
+    }
+}

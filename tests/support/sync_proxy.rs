@@ -1,20 +1,43 @@
 //! A socket in front of an LDAP server's own, which can hold back what content sync says: whoever connects through it
-//! then has an old replica, while all else passes.
+//! then has an old replica, while all else passes. It can hold deletions too, on their way to the server.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 /// The control that makes a search one for content sync (RFC 4533), as the request carries it.
 const SYNC_REQUEST: &[u8] = b"1.3.6.1.4.1.4203.1.9.1.1";
+
+/// The tag of a DelRequest (RFC 4511, 4.8).
+const DELETION: u8 = 0x4a;
 
 /// Serves for as long as the process runs.
 pub(crate) struct SyncProxy {
     socket: PathBuf,
     gate: Arc<Mutex<Gate>>,
+    deletions: Arc<Deletions>,
+}
+
+/// Whether deletions are held, and how many are.
+#[derive(Default)]
+struct Deletions {
+    state: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl Deletions {
+    /// Waits while they are held.
+    fn pass(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.1 += 1;
+        self.changed.notify_all();
+        let mut state = self.changed.wait_while(state, |(held, _)| *held).unwrap();
+        state.1 -= 1;
+    }
 }
 
 /// What passes from the server. One lock for all connections, held while a message is written, keeps their order.
@@ -28,17 +51,17 @@ impl SyncProxy {
     /// Listens on `socket` for connections to the server that listens on `server`.
     pub(crate) fn start(socket: &Path, server: &Path) -> Self {
         let listener = UnixListener::bind(socket).unwrap();
-        let gate = Arc::new(Mutex::new(Gate::default()));
-        let (server, shared) = (server.to_owned(), Arc::clone(&gate));
+        let (gate, deletions) = (Arc::new(Mutex::new(Gate::default())), Arc::new(Deletions::default()));
+        let (server, shared, held) = (server.to_owned(), Arc::clone(&gate), Arc::clone(&deletions));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 // A server that is gone: so is the connection.
                 if let Ok(server) = UnixStream::connect(&server) {
-                    connect(client, server, Arc::clone(&shared));
+                    connect(client, server, Arc::clone(&shared), Arc::clone(&held));
                 }
             }
         });
-        Self { socket: socket.to_owned(), gate }
+        Self { socket: socket.to_owned(), gate, deletions }
     }
 
     /// As in `directory.urls`.
@@ -59,10 +82,29 @@ impl SyncProxy {
             let _ = client.write_all(&message);
         }
     }
+
+    /// Runs `meanwhile` once a deletion that `delete` leads to is on its way to the server, before it comes there.
+    pub(crate) fn before_deletion<T: Send>(&self, delete: impl FnOnce() -> T + Send, meanwhile: impl FnOnce()) -> T {
+        self.deletions.state.lock().unwrap().0 = true;
+        thread::scope(|scope| {
+            let deleting = scope.spawn(delete);
+            let state = self.deletions.state.lock().unwrap();
+            let limit = Duration::from_secs(5);
+            let waited = self.deletions.changed.wait_timeout_while(state, limit, |(_, waiting)| *waiting == 0);
+            let came = !waited.unwrap().1.timed_out();
+            if came {
+                meanwhile();
+            }
+            self.deletions.state.lock().unwrap().0 = false;
+            self.deletions.changed.notify_all();
+            assert!(came, "nothing is deleted");
+            deleting.join().unwrap()
+        })
+    }
 }
 
 /// Passes messages on in both directions until one side ends.
-fn connect(client: UnixStream, server: UnixStream, gate: Arc<Mutex<Gate>>) {
+fn connect(client: UnixStream, server: UnixStream, gate: Arc<Mutex<Gate>>, deletions: Arc<Deletions>) {
     let sync_search = Arc::new(OnceLock::<Vec<u8>>::new());
     let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let noted = Arc::clone(&sync_search);
@@ -70,6 +112,9 @@ fn connect(client: UnixStream, server: UnixStream, gate: Arc<Mutex<Gate>>) {
         while let Some(message) = next_message(&mut from_client) {
             if message.windows(SYNC_REQUEST.len()).any(|part| part == SYNC_REQUEST) {
                 noted.set(message_id(&message).to_vec()).expect("one content sync on a connection");
+            }
+            if operation(&message) == DELETION {
+                deletions.pass();
             }
             if to_server.write_all(&message).is_err() {
                 break;
@@ -108,9 +153,17 @@ fn next_message(from: &mut UnixStream) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// The octets of the messageID, which is what the sequence begins with.
-fn message_id(message: &[u8]) -> &[u8] {
+/// The octets of the messageID, which is what the sequence begins with, and the rest.
+fn parts(message: &[u8]) -> (&[u8], &[u8]) {
     let head = if message[1] < 0x80 { 2 } else { 2 + usize::from(message[1] - 0x80) };
-    let length = usize::from(message[head + 1]);
-    &message[head + 2..][..length]
+    message[head + 2..].split_at(usize::from(message[head + 1]))
+}
+
+fn message_id(message: &[u8]) -> &[u8] {
+    parts(message).0
+}
+
+/// The tag of the operation.
+fn operation(message: &[u8]) -> u8 {
+    parts(message).1[0]
 }
