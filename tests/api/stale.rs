@@ -312,6 +312,20 @@ fn no_group_is_bound_that_is_attached_elsewhere_as_the_daemon_did_not_know() {
 }
 
 #[test]
+fn no_group_is_bound_to_a_datacenter_that_it_was_detached_from_as_the_daemon_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    pair.group("away", json!({"dc": "dc3"}));
+    fresh.put(&group("away"), &json!({"dc_bound": false})).result(200);
+    pair.part();
+    fresh.delete("/dc/dc3/group/away/").result(200);
+    assert_eq!(stale.put(&group("away"), &json!({"dc_bound": true})).result(200)["dc_bound"], false);
+    for attribute in ["usherDcBound", "usherDatacenterLink"] {
+        assert_eq!(pair.stored("(cn=away)", attribute), [""; 0]);
+    }
+}
+
+#[test]
 fn a_group_is_detached_together_with_a_binding_that_the_daemon_did_not_know() {
     let pair = Pair::new();
     let (fresh, stale) = (&pair.fresh, &pair.stale);
