@@ -8,7 +8,7 @@ use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, bindings, dc_members, subject};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
-use crate::accounts::{Datacenter, DatacenterChange, Group, MAIN_DC, NewDatacenter, StoreError, User};
+use crate::accounts::{Datacenter, DatacenterChange, Group, MAIN_DC, NewDatacenter, StoreError};
 use crate::directory::View;
 use crate::name::{DcName, GroupName, UserName};
 
@@ -66,18 +66,21 @@ fn target<'v>(call: &Call, view: &'v View<'_>) -> Result<&'v Arc<Datacenter>, Ap
 /// POST. The groups are attached to the datacenter once it is there.
 pub(super) fn create(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let CreatePlan { new, begun, owner } = plan_create(call)?;
-        bindings::unbind(call, owner).await?;
+        let CreatePlan { new, begun } = plan_create(call)?;
         let (groups, owner) = (new.groups.clone(), new.owner.clone());
         let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
+        let no_owner = || ApiError::failure(&dc_rules::no_owner(&owner));
+        if !can_own(call, &owner, &new.name).await? {
+            return Err(no_owner());
+        }
         let directory = &call.app.directory;
         let dc = match begun {
             Some(begun) => begun,
             None => directory.create_datacenter(new, call.mark()).await.map_err(store)?,
         };
-        if !directory.has_active_user(&owner).await.map_err(store)? {
+        if !can_own(call, &owner, &dc.name).await? {
             directory.delete_datacenter(&dc).await.map_err(store)?;
-            return Err(ApiError::failure(&dc_rules::no_owner(&owner)));
+            return Err(no_owner());
         }
         call.enter(&dc);
         for name in &groups {
@@ -94,8 +97,6 @@ struct CreatePlan {
     new: NewDatacenter,
     /// The entry, if this same request made it already and was cut short.
     begun: Option<Arc<Datacenter>>,
-    /// A new owner who is bound to another datacenter.
-    owner: Vec<Arc<User>>,
 }
 
 fn plan_create(call: &Call) -> Result<CreatePlan, ApiError> {
@@ -111,23 +112,34 @@ fn plan_create(call: &Call) -> Result<CreatePlan, ApiError> {
     let own = begun.map(|dc| &**dc);
     let new = with_lookup(&view, own, |lookup| dc_rules::create(body, call.arg(0), &call.caller.user, lookup));
     let new = new.map_err(|errors| ApiError::failure(&errors))?;
-    let owner = owner_bound_elsewhere(&view, Some(&new.owner), &new.name);
-    Ok(CreatePlan { new, begun: begun.cloned(), owner })
+    Ok(CreatePlan { new, begun: begun.cloned() })
 }
 
 /// PUT. Groups that go are detached first, those that come are attached last.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let plan = plan_update(call)?;
+        let change = plan.update.change;
+        let directory = &call.app.directory;
+        let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
+        let mut before = None;
+        if let Some(owner) = &change.owner {
+            if !can_own(call, owner, &plan.dc.name).await? {
+                return Err(ApiError::failure(&dc_rules::no_owner(owner)));
+            }
+            before = directory.look_at_datacenter(&plan.dc.name).await.map_err(store)?;
+        }
         for name in &plan.detach {
             detach(call, name, &plan.dc).await?;
         }
-        bindings::unbind(call, plan.owner).await?;
-        let change = plan.update.change;
-        let dc = call.app.directory.update_datacenter(&plan.dc, change.clone()).await;
-        let dc = dc.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
-        if let Some(owner) = &change.owner {
-            keep_owner(call, &plan.dc, &dc, owner, &change).await?;
+        let dc = directory.update_datacenter(&plan.dc, change.clone()).await.map_err(store)?;
+        if let Some(owner) = &change.owner
+            && !can_own(call, owner, &dc.name).await?
+        {
+            if let Some(before) = before {
+                directory.update_datacenter(&dc, back(&change, &before)).await.map_err(store)?;
+            }
+            return Err(ApiError::failure(&dc_rules::no_owner(owner)));
         }
         for name in &plan.attach {
             attach(call, name, &dc).await?;
@@ -139,8 +151,6 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
 struct UpdatePlan {
     dc: Arc<Datacenter>,
     update: Update,
-    /// A new owner who is bound to another datacenter.
-    owner: Vec<Arc<User>>,
     attach: Vec<GroupName>,
     detach: Vec<GroupName>,
 }
@@ -151,7 +161,6 @@ fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
     let body = call.params.object()?;
     let update = with_lookup(&view, Some(dc), |lookup| dc_rules::update(body, dc, lookup));
     let update = update.map_err(|errors| ApiError::failure(&errors))?;
-    let owner = owner_bound_elsewhere(&view, update.change.owner.as_ref(), &dc.name);
     let attached: Vec<GroupName> = view.groups_of_datacenter(&dc.name).iter().map(|g| g.name.clone()).collect();
     let but = |these: &[GroupName], others: &[GroupName]| -> Vec<GroupName> {
         these.iter().filter(|name| !others.contains(name)).cloned().collect()
@@ -161,7 +170,7 @@ fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
         Some(groups) => (groups.clone(), but(&attached, groups)),
         None => (Vec::new(), Vec::new()),
     };
-    Ok(UpdatePlan { dc: dc.clone(), update, owner, attach, detach })
+    Ok(UpdatePlan { dc: dc.clone(), update, attach, detach })
 }
 
 /// DELETE: unbinds and detaches; nothing else is deleted.
@@ -194,36 +203,30 @@ fn with_lookup<T>(view: &View<'_>, own: Option<&Datacenter>, rules: impl FnOnce(
     })
 }
 
-/// The new owner, if he is bound to another datacenter: an owner of one is nobody's of another.
-fn owner_bound_elsewhere(view: &View<'_>, owner: Option<&UserName>, dc: &DcName) -> Vec<Arc<User>> {
-    let owner = owner.and_then(|name| view.user(name));
-    owner.filter(|user| user.dc_bound.as_ref().is_some_and(|bound| bound != dc)).cloned().into_iter().collect()
+/// Looks, in the directory, whether he can be the datacenter's owner: he is there, active and not about to be deleted. Then
+/// he is bound to no other one from now on. Whoever deletes a user marks him, and then looks for what he owns: after the
+/// owner is written, one of the two sees what the other has done.
+async fn can_own(call: &Call, owner: &UserName, dc: &DcName) -> Result<bool, ApiError> {
+    let directory = &call.app.directory;
+    let user = directory.look_at_user(owner).await.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
+    let Some(user) = user.filter(|user| user.is_active() && user.unfinished.is_none()) else { return Ok(false) };
+    // An owner of one is nobody's of another.
+    if user.dc_bound.as_ref().is_some_and(|bound| bound != dc) {
+        bindings::unbind(call, vec![user]).await?;
+    }
+    Ok(true)
 }
 
-/// After `change`, which made him the owner: puts everything back if he is being deleted at this moment. Whoever deletes a
-/// user marks him, and then looks for what he owns: one of the two sees what the other has written.
-async fn keep_owner(
-    call: &Call,
-    before: &Datacenter,
-    now: &Datacenter,
-    owner: &UserName,
-    change: &DatacenterChange,
-) -> Result<(), ApiError> {
-    let directory = &call.app.directory;
-    let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
-    if directory.has_active_user(owner).await.map_err(store)? {
-        return Ok(());
-    }
-    let back = DatacenterChange {
+/// What undoes `change`, made to a datacenter that had an owner `before`.
+fn back(change: &DatacenterChange, before: &Datacenter) -> DatacenterChange {
+    DatacenterChange {
         owner: before.owner.clone(),
         alias: change.alias.as_ref().map(|_| before.alias.to_string()),
         site: change.site.as_ref().map(|_| before.site.to_string()),
         access: change.access.map(|_| before.access),
         desc: change.desc.as_ref().map(|_| before.desc.to_string()),
         sets_groups: false,
-    };
-    directory.update_datacenter(now, back).await.map_err(store)?;
-    Err(ApiError::failure(&dc_rules::no_owner(owner)))
+    }
 }
 
 async fn attach(call: &Call, name: &GroupName, dc: &Datacenter) -> Result<(), ApiError> {

@@ -98,12 +98,10 @@ fn write_target(call: &Call) -> Result<(Arc<Datacenter>, Arc<Group>), ApiError> 
 pub(super) fn attach_group(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let (dc, group) = write_target(call)?;
-        if group.datacenters.contains(&dc.name) {
-            // what a call that was cut short left to do
-            bindings::settle_members(call, &group, &group.members).await?;
-            return Err(ApiError::exists(Noun::Group));
+        // one that is attached is told before a body that is none
+        if !group.datacenters.contains(&dc.name) {
+            call.params.object()?;
         }
-        call.params.object()?;
         attach(call, &group, &dc.name, false).await?;
         Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })
@@ -132,8 +130,11 @@ pub(super) async fn attach(call: &Call, group: &Group, dc: &DcName, again: bool)
         bindings::bound_elsewhere(&directory.read(), &group.members, &after)
     };
     bindings::unbind(call, bound_elsewhere).await?;
-    let attached = match directory.attach_group(group, dc).await {
-        Err(StoreError::Exists) if again => directory.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound),
+    let attached = directory.attach_group(group, dc).await;
+    let was_attached = matches!(attached, Err(StoreError::Exists));
+    let attached = match attached {
+        // what a call that was cut short left to do is done below
+        Err(StoreError::Exists) => directory.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound),
         other => other,
     };
     let group = match attached {
@@ -146,7 +147,8 @@ pub(super) async fn attach(call: &Call, group: &Group, dc: &DcName, again: bool)
         detach(call, &group, dc).await?;
         return Err(ApiError::not_found(Noun::Datacenter));
     }
-    bindings::settle_members(call, &group, &group.members).await
+    bindings::settle_members(call, &group, &group.members).await?;
+    if was_attached && !again { Err(ApiError::exists(Noun::Group)) } else { Ok(()) }
 }
 
 /// Detaches the group, which is bound to nothing from then on.

@@ -3,10 +3,11 @@
 //! Two writes to two entries may cross, each decided by a replica that does not show the other one yet. Whoever looks at
 //! the directory itself after its own write sees the other write, or is seen by whoever made it.
 
-use crate::accounts::{EntryId, StoreError};
+use std::sync::Arc;
+
+use crate::accounts::{Datacenter, EntryId, StoreError, User};
 use crate::name::{DcName, UserName};
 
-use super::decode::Item;
 use super::dn::is_packed;
 use super::filter::Filter;
 use super::raw::RawEntry;
@@ -28,8 +29,7 @@ impl Directory {
         }
         // By the DN, since `uid` need not hold the name.
         for name in packed {
-            let found = inner.client.read(&inner.decoder.tree.user(name), schema::REPLICATED).await?;
-            inner.take_found(found.as_slice());
+            inner.look_at(&inner.decoder.tree.user(name)).await?;
         }
         Ok(())
     }
@@ -56,11 +56,16 @@ impl Directory {
         self.0.look_for(Filter::Equal(schema::OWNER, &dn)).await.map(|_| ())
     }
 
-    /// Whether there is such a user, who is active and not about to be deleted.
-    pub(crate) async fn has_active_user(&self, name: &UserName) -> Result<bool, StoreError> {
-        let raw = self.0.client.read(&self.0.decoder.tree.user(name), schema::REPLICATED).await?;
-        let item = raw.and_then(|raw| self.0.decoder.decode(&raw, None)).map(|decoded| decoded.item);
-        Ok(matches!(item, Some(Item::User(user, _)) if user.is_active() && user.unfinished.is_none()))
+    /// Brings the user up to date in the replica; the user as the directory has him.
+    pub(crate) async fn look_at_user(&self, name: &UserName) -> Result<Option<Arc<User>>, StoreError> {
+        let exists = self.0.look_at(&self.0.decoder.tree.user(name)).await?;
+        Ok(self.read().user(name).filter(|_| exists).cloned())
+    }
+
+    /// Brings the datacenter up to date in the replica; the datacenter as the directory has it.
+    pub(crate) async fn look_at_datacenter(&self, name: &DcName) -> Result<Option<Arc<Datacenter>>, StoreError> {
+        let exists = self.0.look_at(&self.0.decoder.tree.datacenter(name)).await?;
+        Ok(self.read().datacenter(name).filter(|_| exists).cloned())
     }
 
     /// Whether the datacenter has an entry.
@@ -71,6 +76,13 @@ impl Directory {
 }
 
 impl Inner {
+    /// Reads the entry into the replica; whether there is one.
+    async fn look_at(&self, dn: &str) -> Result<bool, StoreError> {
+        let found = self.client.read(dn, schema::REPLICATED).await?;
+        self.take_found(found.as_slice());
+        Ok(found.is_some())
+    }
+
     /// Reads the entries for which the filter is true into the replica, as far as it holds such entries; their identities.
     async fn look_for(&self, filter: Filter<'_>) -> Result<Vec<EntryId>, StoreError> {
         let filter = Filter::All(vec![ours(), filter]);

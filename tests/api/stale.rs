@@ -434,3 +434,83 @@ fn attaching_again_completes_what_a_call_that_was_cut_short_left() {
         pair.assert_unbound(name);
     }
 }
+
+#[test]
+fn a_new_owner_is_unbound_from_another_datacenter_that_the_daemon_did_not_know_of() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    for (put, post) in [("put1".to_owned(), "pos1".to_owned()), (long("put2"), long("pos2"))] {
+        for name in [&put, &post] {
+            pair.user(name, json!({}));
+        }
+        pair.part();
+        for name in [&put, &post] {
+            fresh.put(&user(name), &bind("dc3")).result(200);
+        }
+        stale.put("/dc/dc4/", &json!({"owner": put})).result(200);
+        pair.assert_unbound(&put);
+        let own = format!("dc-{}", &post[..4]);
+        stale.post(&dc(&own), &json!({"owner": post, "site": format!("{own}.example.com")})).result(201);
+        pair.assert_unbound(&post);
+    }
+}
+
+#[test]
+fn attaching_again_completes_what_was_cut_short_also_where_the_daemon_did_not_know_either_half() {
+    let pair = Pair::new();
+    for (name, group, dc_groups) in [("cut2", "cut-put", true), ("cut1", "cut-post", false)] {
+        pair.user(name, json!({}));
+        pair.group(group, json!({"dc_bound": false, "users": [name]}));
+        let change = format!("changetype: modify\nadd: usherDatacenterLink\nusherDatacenterLink: cn=dc4,{DCS}\n");
+        pair.part();
+        pair.fresh.put(&user(name), &bind("dc3")).result(200);
+        pair.ldap.modify(&format!("dn: cn={group},ou=groups,{BASE}\n{change}"));
+        if dc_groups {
+            pair.stale.put("/dc/dc4/", &json!({"groups": [group]})).result(200);
+        } else {
+            let answer = pair.stale.post(&format!("/dc/dc4/group/{group}/"), &json!({}));
+            assert_eq!(answer.detail(406), "User Group already exists");
+        }
+        pair.assert_unbound(name);
+    }
+}
+
+#[test]
+fn a_refused_owner_leaves_the_newer_owner_that_the_daemon_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    pair.user("dead", json!({}));
+    pair.user("next", json!({}));
+    pair.part();
+    fresh.put("/dc/dc3/", &json!({"owner": "next"})).result(200);
+    fresh.delete(&user("dead")).result(200);
+    stale.put("/dc/dc3/", &json!({"owner": "dead"})).result(400);
+    assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=next,ou=people,{BASE}")]);
+}
+
+#[test]
+fn a_refused_owner_leaves_the_newer_description_that_the_daemon_did_not_know() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    pair.user("dead", json!({}));
+    pair.part();
+    fresh.put("/dc/dc3/", &json!({"desc": "newer"})).result(200);
+    fresh.delete(&user("dead")).result(200);
+    stale.put("/dc/dc3/", &json!({"owner": "dead", "desc": "x"})).result(400);
+    assert_eq!(pair.stored("(cn=dc3)", "description"), ["newer"]);
+}
+
+#[test]
+fn a_refused_owner_gives_nothing_to_a_former_owner_who_is_deleted() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    pair.user("dead", json!({}));
+    pair.user("prev", json!({}));
+    fresh.put("/dc/dc3/", &json!({"owner": "prev"})).result(200);
+    pair.part();
+    fresh.put("/dc/dc3/", &json!({"owner": "admin"})).result(200);
+    fresh.delete(&user("dead")).result(200);
+    fresh.delete(&user("prev")).result(200);
+    stale.put("/dc/dc3/", &json!({"owner": "dead"})).result(400);
+    assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=admin,ou=people,{BASE}")]);
+}

@@ -114,7 +114,10 @@ impl Directory {
         ];
         match inner.client.modify(&dn, &changes, None).await {
             Ok(raw) => inner.take_in(&dn, raw).await?,
-            Err(OpError::ValueState) => return Err(StoreError::Exists),
+            Err(OpError::ValueState) => {
+                inner.reread(&dn).await?;
+                return Err(StoreError::Exists);
+            }
             Err(error) => return Err(error.into()),
         }
         self.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound)
