@@ -104,6 +104,4 @@ pub(crate) struct GroupChange {
     pub(crate) add_members: Vec<UserName>,
     pub(crate) remove_members: Vec<UserName>,
     pub(crate) dc_bound: Option<Option<DcName>>,
-    pub(crate) attach: Vec<DcName>,
-    pub(crate) detach: Vec<DcName>,
 }

@@ -209,7 +209,7 @@ fn with_lookup<T>(view: &View<'_>, own: Option<&Datacenter>, rules: impl FnOnce(
 async fn can_own(call: &Call, owner: &UserName, dc: &DcName) -> Result<bool, ApiError> {
     let directory = &call.app.directory;
     let user = directory.look_at_user(owner).await.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
-    let Some(user) = user.filter(|user| user.is_active() && user.unfinished.is_none()) else { return Ok(false) };
+    let Some(user) = user.filter(|user| user.is_active()) else { return Ok(false) };
     // An owner of one is nobody's of another.
     if user.dc_bound.as_ref().is_some_and(|bound| bound != dc) {
         bindings::unbind(call, vec![user]).await?;

@@ -7,7 +7,7 @@ use super::represent::{GroupObject, UserObject};
 use super::routes::Pending;
 use super::{ApiError, Call, Noun, Reply, bindings, groups, subject, users};
 use crate::accounts::access::{self, Endpoint, Target};
-use crate::accounts::{Access, Datacenter, Group, GroupChange, StoreError, User};
+use crate::accounts::{Access, Datacenter, Group, StoreError, User};
 use crate::directory::View;
 use crate::name::{DcName, UserName};
 
@@ -98,10 +98,12 @@ fn write_target(call: &Call) -> Result<(Arc<Datacenter>, Arc<Group>), ApiError> 
 pub(super) fn attach_group(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let (dc, group) = write_target(call)?;
+        let body = call.params.object();
         // one that is attached is told before a body that is none
-        if !group.datacenters.contains(&dc.name) {
-            call.params.object()?;
+        if group.datacenters.contains(&dc.name) && body.is_err() {
+            return Err(ApiError::exists(Noun::Group));
         }
+        body?;
         attach(call, &group, &dc.name, false).await?;
         Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })
@@ -151,14 +153,8 @@ pub(super) async fn attach(call: &Call, group: &Group, dc: &DcName, again: bool)
     if was_attached && !again { Err(ApiError::exists(Noun::Group)) } else { Ok(()) }
 }
 
-/// Detaches the group, which is bound to nothing from then on.
+/// Detaches the group, which is not bound to the datacenter from then on.
 pub(super) async fn detach(call: &Call, group: &Group, dc: &DcName) -> Result<(), ApiError> {
-    let change = GroupChange {
-        // also if the replica does not know of it
-        dc_bound: Some(None),
-        detach: vec![dc.clone()],
-        ..GroupChange::default()
-    };
-    let updated = call.app.directory.update_group(group, change).await;
-    updated.map(|_| ()).map_err(|error| ApiError::store(&error, Noun::Group))
+    let detached = call.app.directory.unbind_group(group, dc, true).await;
+    detached.map_err(|error| ApiError::store(&error, Noun::Group))
 }

@@ -17,6 +17,9 @@ use crate::accounts::{FIRST_ADMIN, StoreError, User};
 use crate::directory::View;
 use crate::name::{GroupName, UserName};
 
+/// How often a user is tried to be deleted whom others change.
+const ATTEMPTS: usize = 8;
+
 /// The fields that users can be sorted by.
 pub(super) const ORDER: &[&str] = &["username", "created"];
 
@@ -214,15 +217,26 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
         let user = plan_delete(call)?;
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
-        // Marked first: from then on nobody makes him an owner, and who just did so shows.
-        directory.begin_delete(&user, call.mark()).await.map_err(store)?;
-        directory.look_at_datacenters_of(&user.name).await.map_err(store)?;
-        if let Err(refusal) = plan_delete(call) {
-            directory.end_delete(&user, call.mark()).await.map_err(store)?;
-            return Err(refusal);
+        for _ in 0..ATTEMPTS {
+            // Marked first: from then on nobody makes him an owner, and who just did so shows.
+            directory.begin_delete(&user, call.mark()).await.map_err(store)?;
+            directory.look_at_datacenters_of(&user.name).await.map_err(store)?;
+            if let Err(refusal) = plan_delete(call) {
+                directory.end_delete(&user, call.mark()).await.map_err(store)?;
+                return Err(refusal);
+            }
+            match directory.delete_user(&user, call.mark()).await {
+                Ok(()) => return Ok(Reply::deleted()),
+                // Changed meanwhile, which ended the mark: by now he may own something.
+                Err(StoreError::Contended) => {}
+                Err(error @ StoreError::Unavailable(_)) => return Err(store(error)),
+                Err(error) => {
+                    directory.end_delete(&user, call.mark()).await.map_err(store)?;
+                    return Err(store(error));
+                }
+            }
         }
-        directory.delete_user(&user).await.map_err(store)?;
-        Ok(Reply::deleted())
+        Err(store(StoreError::Contended))
     })
 }
 

@@ -92,7 +92,7 @@ struct Place {
 enum Operation<'a> {
     Add { dn: &'a str, attributes: &'a [Attribute] },
     Modify { dn: &'a str, changes: &'a [Change], controls: Vec<RawControl> },
-    Delete { dn: &'a str, references: usize },
+    Delete { dn: &'a str, references: usize, controls: Vec<RawControl> },
 }
 
 impl Operation<'_> {
@@ -105,7 +105,7 @@ impl Operation<'_> {
             Self::Modify { dn, changes, controls } => {
                 ldap.with_controls(controls.clone()).modify(dn, changes.iter().map(to_mod).collect()).await
             }
-            Self::Delete { dn, .. } => ldap.delete(dn).await,
+            Self::Delete { dn, controls, .. } => ldap.with_controls(controls.clone()).delete(dn).await,
         }
     }
 
@@ -258,8 +258,16 @@ impl Client {
     async fn run(&self, operation: &Operation<'_>) -> Result<LdapResult, OpError> {
         let many = operation.references().saturating_sub(FEW_REFERENCES);
         let limit = self.operation_timeout + PER_REFERENCE * u32::try_from(many).unwrap_or(u32::MAX);
-        let turn = tokio::time::timeout(self.operation_timeout, self.changes.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Err(OpError::unavailable("too many changes at a time")) };
+        // What takes long is rare, and keeps no others from theirs.
+        let mut turn = None;
+        if many == 0 {
+            let taken = tokio::time::timeout(self.operation_timeout, self.changes.acquire()).await;
+            turn = taken.ok().and_then(Result::ok);
+            if turn.is_none() {
+                return Err(OpError::unavailable("too many changes at a time"));
+            }
+        }
+        let _turn = turn;
         let mut retried = false;
         loop {
             let (place, mut ldap) = self.writer().await?;
@@ -290,11 +298,7 @@ impl Client {
         changes: &[Change],
         assertion: Option<&Filter<'_>>,
     ) -> Result<Option<RawEntry>, OpError> {
-        let mut controls = vec![post_read(schema::REPLICATED)];
-        if let Some(filter) = assertion {
-            // critical: a server that does not know it must refuse, not write
-            controls.push(RawControl { crit: true, ..Assertion::new(filter.text()) });
-        }
+        let controls = [post_read(schema::REPLICATED)].into_iter().chain(assertion.map(asserted)).collect();
         Ok(post_read_entry(&self.run(&Operation::Modify { dn, changes, controls }).await?))
     }
 
@@ -312,9 +316,15 @@ impl Client {
             .ok_or_else(|| OpError::Store(StoreError::Refused(format!("{dn}: no number in {counter}"))))
     }
 
-    /// `references`: how many entries the server may write because of it.
-    pub(crate) async fn delete(&self, dn: &str, references: usize) -> Result<(), OpError> {
-        self.run(&Operation::Delete { dn, references }).await.map(|_| ())
+    /// Deletes an entry, under `assertion` if there is one. `references`: how many entries the server may write because of it.
+    pub(crate) async fn delete(
+        &self,
+        dn: &str,
+        references: usize,
+        assertion: Option<&Filter<'_>>,
+    ) -> Result<(), OpError> {
+        let controls = assertion.map(asserted).into_iter().collect();
+        self.run(&Operation::Delete { dn, references, controls }).await.map(|_| ())
     }
 
     /// Reads one entry; `None` if it does not exist. Not for answering requests: those are answered by the replica.
@@ -401,6 +411,11 @@ fn describe(error: &OpError) -> String {
         OpError::Store(StoreError::Unavailable(text)) => text.clone(),
         other => format!("{other:?}"),
     }
+}
+
+/// The assertion control; critical, since a server that does not know it must refuse, not write.
+fn asserted(filter: &Filter<'_>) -> RawControl {
+    RawControl { crit: true, ..Assertion::new(filter.text()) }
 }
 
 fn post_read(attributes: &[&'static str]) -> RawControl {

@@ -19,6 +19,9 @@ const MOST_WARNINGS: usize = 20;
 /// Where a user or group is bound whose binding names no datacenter. No entry of this name counts.
 pub(crate) const NOWHERE: &str = "-";
 
+/// How the mark of a request begins that is about to delete the entry; that of one that creates it is hexadecimal.
+pub(crate) const LEAVING: &str = "delete-";
+
 /// What decoding needs to know beside the entry.
 pub(crate) struct Decoder {
     pub(crate) tree: Tree,
@@ -58,6 +61,8 @@ pub(crate) struct UserFacts {
     pub(crate) verifiable: bool,
     /// There are `usherSshKey` values about keys that are not there.
     pub(crate) loose_keys: bool,
+    /// A request is about to delete the entry, or was and did not come to it.
+    pub(crate) leaving: bool,
 }
 
 impl UserFacts {
@@ -127,6 +132,7 @@ impl Decoder {
             hashes: !passwords.is_empty() && !password_weak && raw.described("pwdaccountlockedtime").next().is_none(),
             verifiable: matches!(passwords, [one] if self.cost.can_verify(one)),
             loose_keys,
+            leaving: raw.text("usherunfinished").is_some_and(|mark| mark.starts_with(LEAVING)),
         };
         let user = User {
             id,

@@ -56,10 +56,12 @@ impl Directory {
         self.0.look_for(Filter::Equal(schema::OWNER, &dn)).await.map(|_| ())
     }
 
-    /// Brings the user up to date in the replica; the user as the directory has him.
+    /// Brings the user up to date in the replica; the user as the directory has him, unless he is about to be deleted.
     pub(crate) async fn look_at_user(&self, name: &UserName) -> Result<Option<Arc<User>>, StoreError> {
         let exists = self.0.look_at(&self.0.decoder.tree.user(name)).await?;
-        Ok(self.read().user(name).filter(|_| exists).cloned())
+        let view = self.read();
+        let state = view.user(name).filter(|_| exists).and_then(|user| view.user_state(user.id));
+        Ok(state.filter(|(_, facts, _)| !facts.leaving).map(|(user, ..)| user))
     }
 
     /// Brings the datacenter up to date in the replica; the datacenter as the directory has it.

@@ -372,7 +372,7 @@ fn nobody_is_made_an_owner_who_is_inactive_or_about_to_be_deleted_as_the_daemon_
     pair.user("idle", json!({}));
     pair.part();
     // What a daemon does first that deletes him.
-    let mark = "usherUnfinished: 0123456789abcdef0123456789abcdef";
+    let mark = "usherUnfinished: delete-0123456789abcdef0123456789abcdef";
     let change = format!("changetype: modify\nadd: usherUnfinished\n{mark}\n");
     pair.ldap.modify(&format!("dn: uid=mark,ou=people,{BASE}\n{change}"));
     pair.fresh.put(&user("idle"), &json!({"is_active": false})).result(200);

@@ -100,7 +100,7 @@ impl Directory {
     pub(crate) async fn delete_datacenter(&self, dc: &Datacenter) -> Result<(), StoreError> {
         let inner = &*self.0;
         self.forget_datacenter(&dc.name, false).await?;
-        inner.client.delete(&inner.decoder.tree.datacenter(&dc.name), 0).await?;
+        inner.client.delete(&inner.decoder.tree.datacenter(&dc.name), 0, None).await?;
         inner.replica.change(|tables| tables.remove_own(dc.id));
         // Who was bound to it while it went away. refint does that too, where a server has it, but late and unseen.
         self.look_at_those_in(&dc.name).await?;

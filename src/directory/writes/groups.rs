@@ -44,7 +44,7 @@ impl Directory {
         self.read().group(&new.name).cloned().ok_or(StoreError::NotFound)
     }
 
-    /// Takes away first (members, attachments, permissions that go), then sets the rest, all in one modify where the
+    /// Takes away first (members and permissions that go), then sets the rest, all in one modify where the
     /// entry is as we think.
     pub(crate) async fn update_group(&self, group: &Group, change: GroupChange) -> Result<Arc<Group>, StoreError> {
         let inner = &*self.0;
@@ -60,27 +60,10 @@ impl Directory {
         if let Some(bound) = &change.dc_bound {
             fields.push(Change::set(schema::DC_BOUND, bound.as_ref().map(|dc| tree.datacenter(dc)).as_deref()));
         }
-        let values = |name, values: Vec<Vec<u8>>, add: bool| match (values.is_empty(), add) {
-            (true, _) => None,
-            (false, true) => Some(Change::Add(name, values)),
-            (false, false) => Some(Change::Delete(name, values)),
-        };
         let users = |names: &[UserName]| names.iter().map(|n| tree.user(n).into_bytes()).collect::<Vec<_>>();
-        let dcs = |names: &[DcName]| names.iter().map(|n| tree.datacenter(n).into_bytes()).collect();
-        let removals: Vec<Change> = [
-            values("member", users(&change.remove_members), false),
-            values(schema::DATACENTER_LINK, dcs(&change.detach), false),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        let additions: Vec<Change> = [
-            values(schema::DATACENTER_LINK, dcs(&change.attach), true),
-            values("member", users(&change.add_members), true),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let [gone, new] = [users(&change.remove_members), users(&change.add_members)];
+        let removals: Vec<Change> = (!gone.is_empty()).then_some(Change::Delete("member", gone)).into_iter().collect();
+        let additions: Vec<Change> = (!new.is_empty()).then_some(Change::Add("member", new)).into_iter().collect();
         let all: Vec<Change> = [&removals, &fields, &additions].into_iter().flatten().cloned().collect();
         if !all.is_empty() {
             inner.await_clean_up(group, &change.add_members).await?;
@@ -138,7 +121,7 @@ impl Directory {
 
     pub(crate) async fn delete_group(&self, group: &Group) -> Result<(), StoreError> {
         let inner = &*self.0;
-        inner.client.delete(&inner.decoder.tree.group(&group.name), group.members.len()).await?;
+        inner.client.delete(&inner.decoder.tree.group(&group.name), group.members.len(), None).await?;
         inner.replica.change(|tables| tables.remove_own(group.id));
         Ok(())
     }

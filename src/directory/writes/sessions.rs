@@ -49,7 +49,7 @@ impl Directory {
     /// Deletes the session; one that is gone already is no error.
     pub(crate) async fn delete_session(&self, session: &Session) -> Result<(), StoreError> {
         let inner = &*self.0;
-        match inner.client.delete(&inner.decoder.tree.session(&session.token_hash), 0).await {
+        match inner.client.delete(&inner.decoder.tree.session(&session.token_hash), 0, None).await {
             Ok(()) | Err(OpError::Store(StoreError::NotFound)) => {
                 inner.replica.change(|tables| tables.remove_own(session.id));
                 Ok(())

@@ -11,7 +11,7 @@ use crate::name::{DcName, GroupName, UserName};
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
-use super::super::decode::{Item, NOWHERE, UserFacts};
+use super::super::decode::{Item, LEAVING, NOWHERE, UserFacts};
 use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
@@ -140,7 +140,7 @@ impl Directory {
         let dn = inner.decoder.tree.user(&user.name);
         for _ in 0..ROUNDS {
             let Some((_, facts, _)) = self.read().user_state(user.id) else { return Err(StoreError::NotFound) };
-            let mut changes = vec![Change::set(schema::UNFINISHED, Some(&mark.as_stored()))];
+            let mut changes = vec![Change::set(schema::UNFINISHED, Some(&leaving(mark)))];
             if !facts.is_account {
                 changes.push(Change::Add("objectClass", vec![bytes("usherAccount")]));
             }
@@ -155,7 +155,7 @@ impl Directory {
 
     /// The user is not deleted after all.
     pub(crate) async fn end_delete(&self, user: &User, mark: RequestMark) -> Result<(), StoreError> {
-        let done = Change::Delete(schema::UNFINISHED, vec![mark.as_stored().into_bytes()]);
+        let done = Change::Delete(schema::UNFINISHED, vec![leaving(mark).into_bytes()]);
         gone_is_done(self.0.change_values(&self.0.decoder.tree.user(&user.name), vec![done]).await)
     }
 
@@ -184,14 +184,19 @@ impl Directory {
     }
 
     /// Removes the memberships, then the entry. The sessions belong to the entry and end with it.
-    pub(crate) async fn delete_user(&self, user: &User) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Contended`] where the entry no longer has the mark: another call ended it.
+    pub(crate) async fn delete_user(&self, user: &User, mark: RequestMark) -> Result<(), StoreError> {
         let inner = &*self.0;
         let groups: Vec<GroupName> = self.read().groups_of(&user.name).iter().map(|g| g.name.clone()).collect();
         for group in groups {
             inner.leave(&group, &user.name).await?;
         }
         // gone already, or renamed: content sync tells which
-        inner.client.delete(&inner.decoder.tree.user(&user.name), 0).await?;
+        let (dn, mark) = (inner.decoder.tree.user(&user.name), leaving(mark));
+        let marked = Filter::Equal(schema::UNFINISHED, &mark);
+        inner.client.delete(&dn, 0, Some(&marked)).await?;
         inner.replica.change(|tables| tables.remove_own(user.id));
         self.sweep_sessions_of(user.id).await;
         Ok(())
@@ -383,8 +388,8 @@ impl Inner {
         if change.new_callback_key {
             changes.push(Change::Replace(schema::CALLBACK_KEY, vec![self.new_callback_key()]));
         }
-        // the request that made the entry and was cut short is not to be completed over this
-        if now.unfinished.is_some() && (change.sets_groups || !changes.is_empty()) {
+        // a request that made the entry, or was about to delete it, and was cut short is not to be completed over this
+        if (now.unfinished.is_some() || facts.leaving) && (change.sets_groups || !changes.is_empty()) {
             changes.push(Change::set(schema::UNFINISHED, None));
         }
         changes
@@ -400,6 +405,11 @@ impl Inner {
     fn new_callback_key(&self) -> Vec<u8> {
         bytes(self.ring.seal(KeyKind::Callback, &new_key()).as_stored())
     }
+}
+
+/// The mark of a request that is about to delete the entry.
+fn leaving(mark: RequestMark) -> String {
+    format!("{LEAVING}{}", mark.as_stored())
 }
 
 /// Which part of a change a modify is.
