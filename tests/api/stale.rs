@@ -417,14 +417,28 @@ fn nobody_is_made_an_owner_between_the_last_look_at_what_he_owns_and_his_end() {
 
 #[test]
 fn attaching_again_completes_what_a_call_that_was_cut_short_left() {
-    let pair = Pair::new();
-    for (name, group, dc_groups) in [("cut1", "cut-post", false), ("cut2", "cut-put", true)] {
+    attach_again(Pair::new(), true);
+}
+
+#[test]
+fn attaching_again_completes_it_also_where_the_daemon_knew_neither_half() {
+    attach_again(Pair::new(), false);
+}
+
+/// Attaches a group again whose first attachment was cut short before its bound member was unbound.
+fn attach_again(pair: Pair, is_known: bool) {
+    for (name, group, dc_groups) in [("cut2", "cut-put", true), ("cut1", "cut-post", false)] {
         pair.user(name, json!({}));
         pair.group(group, json!({"dc_bound": false, "users": [name]}));
+        if !is_known {
+            pair.part();
+        }
         pair.fresh.put(&user(name), &bind("dc3")).result(200);
         let change = format!("changetype: modify\nadd: usherDatacenterLink\nusherDatacenterLink: cn=dc4,{DCS}\n");
         pair.ldap.modify(&format!("dn: cn={group},ou=groups,{BASE}\n{change}"));
-        pair.part();
+        if is_known {
+            pair.part();
+        }
         if dc_groups {
             pair.stale.put("/dc/dc4/", &json!({"groups": [group]})).result(200);
         } else {
@@ -452,26 +466,6 @@ fn a_new_owner_is_unbound_from_another_datacenter_that_the_daemon_did_not_know_o
         let own = format!("dc-{}", &post[..4]);
         stale.post(&dc(&own), &json!({"owner": post, "site": format!("{own}.example.com")})).result(201);
         pair.assert_unbound(&post);
-    }
-}
-
-#[test]
-fn attaching_again_completes_what_was_cut_short_also_where_the_daemon_did_not_know_either_half() {
-    let pair = Pair::new();
-    for (name, group, dc_groups) in [("cut2", "cut-put", true), ("cut1", "cut-post", false)] {
-        pair.user(name, json!({}));
-        pair.group(group, json!({"dc_bound": false, "users": [name]}));
-        let change = format!("changetype: modify\nadd: usherDatacenterLink\nusherDatacenterLink: cn=dc4,{DCS}\n");
-        pair.part();
-        pair.fresh.put(&user(name), &bind("dc3")).result(200);
-        pair.ldap.modify(&format!("dn: cn={group},ou=groups,{BASE}\n{change}"));
-        if dc_groups {
-            pair.stale.put("/dc/dc4/", &json!({"groups": [group]})).result(200);
-        } else {
-            let answer = pair.stale.post(&format!("/dc/dc4/group/{group}/"), &json!({}));
-            assert_eq!(answer.detail(406), "User Group already exists");
-        }
-        pair.assert_unbound(name);
     }
 }
 
