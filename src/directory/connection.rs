@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ldap3::controls::{Assertion, Control, ControlType, PostRead, RawControl};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, Scope};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tracing::{debug, warn};
 
 use crate::accounts::StoreError;
@@ -254,20 +254,18 @@ impl Client {
         }
     }
 
+    /// Waits for one of the [`CHANGES`].
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, OpError> {
+        let turn = tokio::time::timeout(self.operation_timeout, self.changes.acquire()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| OpError::unavailable("too many changes at a time"))
+    }
+
     /// Runs one operation on a writer's connection. It is sent a second time only if it was never sent.
     async fn run(&self, operation: &Operation<'_>) -> Result<LdapResult, OpError> {
         let many = operation.references().saturating_sub(FEW_REFERENCES);
         let limit = self.operation_timeout + PER_REFERENCE * u32::try_from(many).unwrap_or(u32::MAX);
         // What takes long is rare, and keeps no others from theirs.
-        let mut turn = None;
-        if many == 0 {
-            let taken = tokio::time::timeout(self.operation_timeout, self.changes.acquire()).await;
-            turn = taken.ok().and_then(Result::ok);
-            if turn.is_none() {
-                return Err(OpError::unavailable("too many changes at a time"));
-            }
-        }
-        let _turn = turn;
+        let _turn = if many == 0 { Some(self.turn().await?) } else { None };
         let mut retried = false;
         loop {
             let (place, mut ldap) = self.writer().await?;
