@@ -217,24 +217,23 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
         let user = plan_delete(call)?;
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
+        let mark = call.mark();
         for _ in 0..ATTEMPTS {
             // Marked first: from then on nobody makes him an owner, and who just did so shows.
-            directory.begin_delete(&user, call.mark()).await.map_err(store)?;
+            directory.begin_delete(&user, mark).await.map_err(store)?;
             directory.look_at_datacenters_of(&user.name).await.map_err(store)?;
-            if let Err(refusal) = plan_delete(call) {
-                directory.end_delete(&user, call.mark()).await.map_err(store)?;
-                return Err(refusal);
-            }
-            match directory.delete_user(&user, call.mark()).await {
-                Ok(()) => return Ok(Reply::deleted()),
-                // Changed meanwhile, which ended the mark: by now he may own something.
-                Err(StoreError::Contended) => {}
-                Err(error @ StoreError::Unavailable(_)) => return Err(store(error)),
-                Err(error) => {
-                    directory.end_delete(&user, call.mark()).await.map_err(store)?;
-                    return Err(store(error));
-                }
-            }
+            let refusal = match plan_delete(call) {
+                Err(refusal) => refusal,
+                Ok(_) => match directory.delete_user(&user, mark).await {
+                    Ok(()) => return Ok(Reply::deleted()),
+                    // Changed meanwhile, which ended the mark: by now he may own something.
+                    Err(StoreError::Contended) => continue,
+                    Err(error @ StoreError::Unavailable(_)) => return Err(store(error)),
+                    Err(error) => store(error),
+                },
+            };
+            directory.end_delete(&user, mark).await.map_err(store)?;
+            return Err(refusal);
         }
         Err(store(StoreError::Contended))
     })
