@@ -1,117 +1,15 @@
-//! Phone numbers: international form in, E.164 kept; valid is what libphonenumber takes.
+//! Phone numbers: any form that libphonenumber reads, E.164 kept.
 
-use phonenumber::metadata::{DATABASE, Descriptor};
-use phonenumber::{Metadata, PhoneNumber};
-use regex::RegexBuilder;
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
 
 /// The longest phone number that is looked at, in characters.
 pub(crate) const MAX: usize = 32;
 
-/// The number in E.164 (`+421905123456`), if it begins with `+` and is a valid number of its country. What is before it
-/// (`tel:`, a bracket) and punctuation after it do not matter.
+/// The number in E.164 (`+421905123456`), if the text names its country (a `+`, or RFC 3966's `phone-context`) and it is
+/// a valid number there.
 pub(crate) fn e164(text: &str) -> Option<String> {
-    let start = text.find(|c: char| c == '+' || c.is_ascii_digit())?;
-    let text = text[start..].trim_end_matches(|c: char| !c.is_alphanumeric() && c != '#');
-    if !text.starts_with('+') || text.chars().count() > MAX {
-        return None;
-    }
-    // The crate takes some punctuation for the beginning of an extension.
-    let mut digits = is_plain(text).then(|| dialled(text));
-    let mut number = phonenumber::parse(None, digits.as_deref().unwrap_or(text)).ok()?;
-    if digits.is_none() && number.extension().is_none() {
-        let dialled = digits.insert(dialled(text));
-        number = phonenumber::parse(None, dialled).ok()?;
-    }
-    let text = digits.as_deref().unwrap_or(text);
-    let code = number.country().code();
-    let regions = regions(code)?;
-    let mut national = number.national().to_string();
-    if let Some(written) = written(text, code, &number)
-        && keeps_prefix(regions.first()?, &written, &national)
-    {
-        national = written;
-    }
-    is_valid(&regions, &national).then(|| format!("+{code}{national}"))
-}
-
-/// Whether there is nothing but digits and punctuation between them behind the `+`.
-fn is_plain(text: &str) -> bool {
-    text.trim_start_matches('+').chars().all(|c| c.is_ascii_digit() || " -.()/[]*\u{a0}".contains(c))
-}
-
-/// What is dialled for a number without an extension: three letters or more are a keypad's, fewer do not count. The
-/// crate leaves letters out that come last.
-fn dialled(text: &str) -> String {
-    const KEYPAD: &[u8; 26] = b"22233344455566677778889999";
-    let is_word = text.bytes().filter(u8::is_ascii_alphabetic).count() >= 3;
-    let key = |c: char| match c.to_ascii_uppercase() {
-        letter @ 'A'..='Z' if is_word => Some(char::from(KEYPAD[usize::from(letter as u8 - b'A')])),
-        digit => Some(digit).filter(char::is_ascii_digit),
-    };
-    std::iter::once('+').chain(text.chars().filter_map(key)).collect()
-}
-
-/// The digits after the country code, without the extension.
-fn written(text: &str, code: u16, number: &PhoneNumber) -> Option<String> {
-    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    let rest = digits.strip_prefix(&code.to_string())?;
-    let extension = number.extension().map_or("", |extension| extension.as_ref());
-    rest.strip_suffix(extension).map(str::to_owned)
-}
-
-/// libphonenumber takes a prefix for calls within the country away only where that does not make another number of a
-/// good one (`+7 800 …`, not 8 and `00 …`). The crate does not look.
-fn keeps_prefix(meta: &Metadata, written: &str, stripped: &str) -> bool {
-    let general = meta.descriptors().general();
-    matches(general, written) && !matches(general, stripped)
-}
-
-/// The countries that share a calling code, the main one first.
-fn regions(code: u16) -> Option<Vec<&'static Metadata>> {
-    let ids = DATABASE.region(&code)?;
-    if ids == ["001"] {
-        return DATABASE.by_code(&code);
-    }
-    Some(ids.into_iter().filter_map(|id| DATABASE.by_id(id)).collect())
-}
-
-/// Whether it is a number of one of these countries. The crate's answer is no use: it also takes longer numbers, of
-/// which a beginning would be one.
-fn is_valid(regions: &[&Metadata], national: &str) -> bool {
-    if let [region] = regions {
-        return is_some_type(region, national);
-    }
-    let of_region = |meta: &&&Metadata| match meta.leading_digits() {
-        Some(digits) => digits.find(national).is_some_and(|found| found.start() == 0),
-        None => is_some_type(meta, national),
-    };
-    regions.iter().find(of_region).is_some_and(|meta| is_some_type(meta, national))
-}
-
-fn is_some_type(meta: &Metadata, national: &str) -> bool {
-    let types = meta.descriptors();
-    let all = [
-        types.fixed_line(),
-        types.mobile(),
-        types.toll_free(),
-        types.premium_rate(),
-        types.shared_cost(),
-        types.voip(),
-        types.personal_number(),
-        types.pager(),
-        types.uan(),
-        types.voicemail(),
-    ];
-    matches(types.general(), national) && all.into_iter().flatten().any(|kind| matches(kind, national))
-}
-
-/// Whether the whole of the number is as described.
-fn matches(description: &Descriptor, national: &str) -> bool {
-    let whole = || {
-        let pattern = format!("^(?:{})$", description.national_number().as_str());
-        RegexBuilder::new(&pattern).ignore_whitespace(true).build().is_ok_and(|regex| regex.is_match(national))
-    };
-    description.is_match(national) && whole()
+    let number = PHONE_NUMBER_UTIL.parse(text, None).ok().filter(|number| number.is_valid())?;
+    Some(number.format_as(PhoneNumberFormat::E164).into_owned())
 }
 
 #[cfg(test)]
@@ -149,6 +47,42 @@ mod tests {
         assert_eq!(e164("+421905123456 ext. 5").as_deref(), Some("+421905123456"));
         assert_eq!(e164("+421905123456abc"), None);
         assert_eq!(e164("+928002345b"), None);
+    }
+
+    /// What Google's own library answers (its Python port 9.0.43), text by text.
+    #[test]
+    fn what_follows_a_number_is_read_as_libphonenumber_reads_it() {
+        for good in [
+            "+421905123456 ext 5",
+            "+421905123456 anexo 3",
+            "+421905123456 # 7",
+            "+421905123456,,5#",
+            "+421905123456;ext=5",
+            "+421905123456 доб 5",
+            "0905123456;phone-context=+421",
+            "tel:0905123456;phone-context=+421;isub=1",
+            "\u{ff0b}\u{ff14}\u{ff12}\u{ff11}905123456",
+            "+\u{664}\u{662}\u{661}905123456",
+            "+421\u{a0}905\u{2010}123\u{2010}456",
+            "++421905123456",
+            "+421 0905 123 456",
+        ] {
+            assert_eq!(e164(good).as_deref(), Some("+421905123456"), "{good:?}");
+        }
+        for bad in [
+            "+421905123456 ext",
+            "+421905123456 ext.",
+            "+421905123456 int",
+            "+421905123456 anexo",
+            "+421905123456#",
+            "+421905123456;ext=",
+            "+421905123456x5x",
+            "0905123456;phone-context=example.com",
+            "+421905123456é",
+            "+00421905123456",
+        ] {
+            assert_eq!(e164(bad), None, "{bad:?}");
+        }
     }
 
     #[test]
