@@ -102,7 +102,7 @@ impl Call {
         let body = match &self.params {
             // the text of a map of JSON values can always be written
             Params::Object(map) => Zeroizing::new(serde_json::to_vec(map).unwrap_or_default()),
-            Params::Null | Params::Other => Zeroizing::default(),
+            Params::Null | Params::Array | Params::Scalar => Zeroizing::default(),
         };
         let mut parts: Vec<&[u8]> = vec![&self.caller.user.id.0, self.method.as_str().as_bytes()];
         parts.extend(self.args.iter().map(String::as_bytes));
@@ -132,8 +132,10 @@ pub(crate) enum Params {
     Object(Map<String, Value>),
     /// The body was `null`.
     Null,
-    /// The body was an array or a scalar.
-    Other,
+    /// The body was an array.
+    Array,
+    /// The body was a string, a number or a boolean.
+    Scalar,
 }
 
 /// Shows no values: a password may be among them.
@@ -142,7 +144,8 @@ impl fmt::Debug for Params {
         f.write_str(match self {
             Self::Object(_) => "Params(object)",
             Self::Null => "Params(null)",
-            Self::Other => "Params(other)",
+            Self::Array => "Params(array)",
+            Self::Scalar => "Params(scalar)",
         })
     }
 }
@@ -152,7 +155,7 @@ impl Params {
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         match self {
             Self::Object(map) => map.get(key),
-            Self::Null | Self::Other => None,
+            Self::Null | Self::Array | Self::Scalar => None,
         }
     }
 
@@ -165,7 +168,18 @@ impl Params {
         match self {
             Self::Object(map) => Ok(map),
             Self::Null => Err(ApiError::invalid("non_field_errors", "No input provided")),
-            Self::Other => Err(ApiError::invalid("non_field_errors", "Invalid data")),
+            Self::Array | Self::Scalar => Err(ApiError::invalid("non_field_errors", "Invalid data")),
+        }
+    }
+
+    /// For a DELETE, which has no parameters: whatever the body is, it is ignored, but for what decision 2 refuses.
+    ///
+    /// # Errors
+    /// The 400 of decision 2 where the body is `null` or an array.
+    pub(crate) fn ignored(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Object(_) | Self::Scalar => Ok(()),
+            Self::Null | Self::Array => self.object().map(|_| ()),
         }
     }
 
@@ -191,7 +205,8 @@ impl Params {
         match serde_json::from_slice(body) {
             Ok(Value::Object(map)) => Ok(Self::Object(map)),
             Ok(Value::Null) => Ok(Self::Null),
-            Ok(_) => Ok(Self::Other),
+            Ok(Value::Array(_)) => Ok(Self::Array),
+            Ok(Value::String(_) | Value::Number(_) | Value::Bool(_)) => Ok(Self::Scalar),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -219,9 +234,12 @@ mod tests {
 
     #[test]
     fn bodies_that_are_no_object_fail_at_validation_only() {
-        for (body, message) in [("null", "No input provided"), ("[1]", "Invalid data"), ("7", "Invalid data")] {
+        for (body, message, is_ignored) in
+            [("null", "No input provided", false), ("[1]", "Invalid data", false), ("7", "Invalid data", true)]
+        {
             let params = Params::from_body(body.as_bytes()).unwrap();
             assert_eq!(params.get("x"), None);
+            assert_eq!(params.ignored().is_ok(), is_ignored);
             let error = params.object().unwrap_err();
             assert_eq!(error.text(), format!("{{\"non_field_errors\":[\"{message}\"]}}"));
         }

@@ -184,7 +184,7 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
         if dc.name.as_str().eq_ignore_ascii_case(MAIN_DC) {
             return Err(ApiError::precondition_required(MAIN_STAYS));
         }
-        call.params.object()?;
+        call.params.ignored()?;
         let deleted = call.app.directory.delete_datacenter(&dc).await;
         deleted.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
         Ok(owned_by(Reply::deleted(), owner))

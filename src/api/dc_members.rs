@@ -116,7 +116,7 @@ pub(super) fn detach_group(call: &Call) -> Pending<'_> {
         if !group.datacenters.contains(&dc.name) {
             return Err(ApiError::not_found(Noun::Group));
         }
-        call.params.object()?;
+        call.params.ignored()?;
         detach(call, &group, &dc.name).await?;
         Ok(Reply::deleted())
     })

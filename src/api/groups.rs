@@ -144,7 +144,7 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
         let group = {
             let view = call.app.directory.read();
             let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?.clone();
-            call.params.object()?;
+            call.params.ignored()?;
             group
         };
         let deleted = call.app.directory.delete_group(&group).await;

@@ -71,7 +71,7 @@ fn plan_delete(call: &Call) -> Result<(Arc<User>, SshKey), ApiError> {
     let view = call.app.directory.read();
     let user = subject::user(call, &view, &subject::rights(call, &view), Endpoint::User)?;
     let key = find(user, call.arg(1)).ok_or_else(|| ApiError::not_found(Noun::SshKey))?;
-    call.params.object()?;
+    call.params.ignored()?;
     Ok((user.clone(), key.clone()))
 }
 

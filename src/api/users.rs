@@ -245,7 +245,7 @@ fn plan_delete(call: &Call) -> Result<Arc<User>, ApiError> {
     if user.number == FIRST_ADMIN {
         return Err(ApiError::forbidden());
     }
-    call.params.object()?;
+    call.params.ignored()?;
     let mut owned = view.datacenters_owned_by(&user.name);
     if !owned.is_empty() {
         // The oldest first.

@@ -163,7 +163,9 @@ fn calls_that_read_no_parameters_refuse_bodies_that_are_no_object_as_well() {
             let answer = world.root.json(method, path, &body);
             assert_eq!(answer.result(400), json!({"non_field_errors": [message]}), "{method} {path}");
         }
-        assert!(matches!(world.root.json(method, path, &json!({})).status, 200 | 201), "{method} {path}");
+        // a DELETE has no parameters at all: decision 2 names null and arrays, everything else is ignored
+        let ignored = if method == "DELETE" { json!("x") } else { json!({"x": 1}) };
+        assert!(matches!(world.root.json(method, path, &ignored).status, 200 | 201), "{method} {path}");
     }
     // What comes before validation comes before it here, too.
     assert_eq!(world.root.json("DELETE", "/accounts/user/free/", &json!([])).detail(404), "User not found");
