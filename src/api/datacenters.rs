@@ -28,8 +28,8 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
         let groups = subject::groups_of(&view, &call.caller.user);
         let may_see = |dc: &Datacenter| access::may_see(&call.caller.user, &groups, dc);
         let find = |name: &str| {
-            let dc = view.datacenter(&DcName::parse(name).ok()?)?;
-            Some(dc).filter(|dc| dc.name.as_str() == name && may_see(dc))
+            let dc = view.datacenter(&DcName::parse(name).ok()?).filter(|dc| dc.name.as_str() == name);
+            dc.or_else(|| view.gone_datacenter(name)).filter(|dc| may_see(dc))
         };
         let page = paging.page(view.datacenters().filter(|dc| may_see(dc)).collect(), find)?;
         page.into_iter().cloned().collect()

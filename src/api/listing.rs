@@ -95,7 +95,7 @@ impl Paging {
     }
 
     /// The page of `items`, which come by the bytes of their names. `find` looks an item up by its exact name, whether
-    /// it is in the list or not.
+    /// it is in the list or not, and even if it was deleted lately.
     ///
     /// # Errors
     /// 400 where `after` names nothing and the order needs more of it than its name.

@@ -62,9 +62,10 @@ pub(super) fn reply(call: &Call, detail: Detail, users: Vec<Arc<User>>) -> Reply
     })
 }
 
-/// The user of exactly this name, for `after`.
+/// The user of exactly this name, for `after`; one who was deleted since the page before will do.
 pub(super) fn find<'v>(view: &'v View<'_>, name: &str) -> Option<&'v Arc<User>> {
-    view.user(&UserName::parse(name).ok()?).filter(|user| user.name.as_str() == name)
+    let user = view.user(&UserName::parse(name).ok()?).filter(|user| user.name.as_str() == name);
+    user.or_else(|| view.gone_user(name))
 }
 
 /// Active users or inactive ones: the documented parameter, or the original's (decision 12).

@@ -177,6 +177,27 @@ fn every_list_comes_in_pages_that_make_up_the_whole() {
     }
 }
 
+#[test]
+fn a_list_goes_on_after_what_was_deleted_since_the_page_before() {
+    let world = World::new();
+    let ua = world.login("ua");
+    for (api, path, object, name) in [
+        (&ua, "/accounts/user/?order_by=created", "/accounts/user", "u1"),
+        (&world.root, "/accounts/user/profile/?order_by=-created", "/accounts/user", "free"),
+        (&world.root, "/dc/dc4/group/?order_by=created", "/accounts/group", "staff4"),
+        (&world.root, "/accounts/group/?order_by=-created", "/accounts/group", "loose"),
+        (&world.root, "/dc/?order_by=-created", "/dc", "dc4"),
+    ] {
+        let rest = || api.get(&format!("{path}&after={name}")).result(200);
+        let before = rest();
+        world.root.delete(&format!("{object}/{name}/")).result(200);
+        assert_eq!(rest(), before, "{path}");
+    }
+    let cursor = "/accounts/user/?order_by=created&after=free";
+    let unseen = json!({"after": ["Object with name=free does not exist."]});
+    assert_eq!(ua.get(cursor).result(400), unseen, "nothing is told of those whom the caller never saw");
+}
+
 /// A valid point on the curve P-256 for each of three titles.
 fn ecdsa(title: &str) -> &'static str {
     match title {

@@ -152,8 +152,9 @@ pub(crate) struct Tables {
     suspects: Vec<EntryId>,
     /// Entries that we deleted ourselves: a push that was on its way must not bring them back.
     deleted: HashSet<EntryId>,
-    /// The last that went, whoever deleted them: the answer to a write or read from before must not bring them back.
-    gone: VecDeque<EntryId>,
+    /// The last that went, whoever deleted them: the answer to a write or read from before must not bring them back. A
+    /// list may go on after one.
+    pub(super) gone: VecDeque<(EntryId, Kept)>,
 }
 
 impl Tables {
@@ -161,7 +162,8 @@ impl Tables {
     pub(crate) fn put(&mut self, decoded: Decoded, source: Source) {
         let Decoded { id, csn, item } = decoded;
         let in_order = source.is_in_order();
-        if self.deleted.contains(&id) || (!in_order && !self.slots.contains_key(&id) && self.gone.contains(&id)) {
+        let is_gone = || !self.slots.contains_key(&id) && self.gone.iter().any(|(gone, _)| *gone == id);
+        if self.deleted.contains(&id) || (!in_order && is_gone()) {
             return;
         }
         if let Some(slot) = self.slots.get_mut(&id)
@@ -219,15 +221,15 @@ impl Tables {
     fn forget_entry(&mut self, id: EntryId, by_refresh: bool) {
         self.deleted.remove(&id);
         let Some(slot) = self.take(id) else { return };
-        if self.gone.len() >= GONE {
-            self.gone.pop_front();
-        }
-        self.gone.push_back(id);
-        match slot.kept {
+        match &slot.kept {
             Kept::User(user, _) => self.depart(&user.name, by_refresh),
             Kept::Datacenter(dc) => self.depart_datacenter(&dc.name),
             Kept::Group(_) | Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => {}
         }
+        if self.gone.len() >= GONE {
+            self.gone.pop_front();
+        }
+        self.gone.push_back((id, slot.kept));
     }
 
     /// Forgets an entry that we deleted, and keeps pushes of its last states out until the push of its end arrives.
