@@ -93,6 +93,11 @@ pub(crate) fn never_sent(error: &LdapError) -> bool {
     matches!(error, LdapError::OpSend { .. })
 }
 
+/// Whether the time limit is over, so that a second try would take as long again.
+pub(crate) fn is_timeout(error: &LdapError) -> bool {
+    matches!(error, LdapError::Timeout { .. })
+}
+
 /// Whether the connection is of no more use.
 pub(crate) fn breaks_connection(error: &LdapError) -> bool {
     !matches!(error, LdapError::LdapResult { .. } | LdapError::FilterParsing | LdapError::AddNoValues)

@@ -363,7 +363,7 @@ impl Client {
                 Err(error) => {
                     self.give_up(place, &error).await;
                     // reading twice does no harm
-                    if retried {
+                    if retried || code::is_timeout(&error) {
                         return Err(code::client_error(&error));
                     }
                     retried = true;
@@ -397,7 +397,7 @@ impl Client {
                         Err(error) => Err(error),
                     };
                 }
-                Err(error) if is_new => return Err(code::client_error(&error)),
+                Err(error) if is_new || code::is_timeout(&error) => return Err(code::client_error(&error)),
                 Err(_) => {}
             }
         }

@@ -117,11 +117,18 @@ fn a_daemon_that_starts_while_others_write_misses_nothing() {
 
 #[test]
 fn a_stopped_slapd_costs_writes_a_clear_503_and_reads_nothing() {
-    let usherd = Usherd::builder().env("USHER__DIRECTORY__OPERATION_TIMEOUT_MS", "500").start();
+    let limit = Duration::from_secs(2);
+    let usherd = Usherd::builder().env("USHER__DIRECTORY__OPERATION_TIMEOUT_MS", limit.as_millis().to_string()).start();
+    usherd.api().post("/accounts/group/g0/", &json!({"dc_bound": false})).result(201);
     usherd.signal_slapd(Signal::SIGSTOP);
-    let answer = usherd.api().post("/accounts/group/g1/", &json!({"dc_bound": false}));
-    assert_eq!(answer.status, 503, "{answer:?}");
-    assert!(answer.json()["detail"].is_string());
+    // what reads the directory first, too, waits for one time limit and not for a second try's
+    for (path, body) in [("/accounts/group/g1/", json!({"dc_bound": false})), ("/dc/main/group/g0/", json!({}))] {
+        let asked = Instant::now();
+        let answer = usherd.api().post(path, &body);
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.json()["detail"].is_string());
+        assert!(asked.elapsed() < 2 * limit, "{path}: {:?}", asked.elapsed());
+    }
     usherd.api().get("/accounts/user/admin/").result(200);
     usherd.signal_slapd(Signal::SIGCONT);
     eventually_true(SOON, "writes again", || {

@@ -276,7 +276,7 @@ fn an_entry_that_can_no_longer_be_parsed_counts_as_nothing() {
 }
 
 #[test]
-fn review_a_late_answer_to_our_write_brings_nobody_back() {
+fn a_late_answer_to_our_write_brings_nobody_back() {
     let mut tables = filled();
     tables.remove(id(2)); // pushed
     tables.put(user(2, "bob", "2"), Source::OwnWrite); // post-read of a modify that came before
@@ -284,7 +284,7 @@ fn review_a_late_answer_to_our_write_brings_nobody_back() {
 }
 
 #[test]
-fn review_a_membership_given_again_during_an_outage_counts_in_the_end() {
+fn a_membership_given_again_during_an_outage_counts_in_the_end() {
     let mut tables = filled();
     tables.begin_refresh();
     tables.put(user(1, "alice", "1"), Source::Refresh);
