@@ -119,15 +119,22 @@ fn a_daemon_that_starts_while_others_write_misses_nothing() {
 fn a_stopped_slapd_costs_writes_a_clear_503_and_reads_nothing() {
     let limit = Duration::from_secs(2);
     let usherd = Usherd::builder().env("USHER__DIRECTORY__OPERATION_TIMEOUT_MS", limit.as_millis().to_string()).start();
-    usherd.api().post("/accounts/group/g0/", &json!({"dc_bound": false})).result(201);
+    // as many as there are connections for writes
+    for n in 0..4 {
+        usherd.api().post(&format!("/accounts/group/before{n}/"), &json!({"dc_bound": false})).result(201);
+    }
     usherd.signal_slapd(Signal::SIGSTOP);
-    // what reads the directory first, too, waits for one time limit and not for a second try's
-    for (path, body) in [("/accounts/group/g1/", json!({"dc_bound": false})), ("/dc/main/group/g0/", json!({}))] {
+    let api = usherd.api();
+    // A password is written after a look at the entry. That waits for one time limit, too, and not for a second try's.
+    for (method, path, body) in [
+        ("PUT", "/accounts/user/admin/", json!({"email": "new@example.com", "password": "new"})),
+        ("POST", "/accounts/group/g1/", json!({"dc_bound": false})),
+    ] {
         let asked = Instant::now();
-        let answer = usherd.api().post(path, &body);
+        let answer = api.json(method, path, &body);
         assert_eq!(answer.status, 503, "{answer:?}");
         assert!(answer.json()["detail"].is_string());
-        assert!(asked.elapsed() < 2 * limit, "{path}: {:?}", asked.elapsed());
+        assert!(asked.elapsed() < 2 * limit, "{:?}", asked.elapsed());
     }
     usherd.api().get("/accounts/user/admin/").result(200);
     usherd.signal_slapd(Signal::SIGCONT);
