@@ -1,6 +1,6 @@
 //! Phone numbers: any form that libphonenumber reads, E.164 kept.
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat};
 
 /// The longest phone number that is looked at, in characters.
 pub(crate) const MAX: usize = 32;
@@ -8,7 +8,7 @@ pub(crate) const MAX: usize = 32;
 /// The number in E.164 (`+421905123456`), if the text names its country (a `+`, or RFC 3966's `phone-context`) and it is
 /// a valid number there.
 pub(crate) fn e164(text: &str) -> Option<String> {
-    let number = PHONE_NUMBER_UTIL.parse(text, None).ok().filter(|number| number.is_valid())?;
+    let number = PHONE_NUMBER_UTIL.parse(text, None).ok().filter(PhoneNumber::is_valid)?;
     Some(number.format_as(PhoneNumberFormat::E164).into_owned())
 }
 

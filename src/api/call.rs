@@ -8,6 +8,7 @@ use hyper::Method;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::unanswered::{Adding, Addition};
 use super::{ApiError, App};
 use crate::accounts::secrets::RequestMark;
 use crate::accounts::{Datacenter, Session, Timestamp, User};
@@ -59,6 +60,8 @@ pub(crate) struct Call {
     main_dc: u64,
     /// The datacenter that answers and task ids name (contract 3.0); `None` is `main`.
     dc: Mutex<Option<Arc<Datacenter>>>,
+    /// What this call adds to lists, until it is over.
+    adding: Mutex<Option<Adding>>,
 }
 
 impl Call {
@@ -73,7 +76,7 @@ impl Call {
         peer: IpAddr,
         main_dc: u64,
     ) -> Self {
-        Self { app, now, caller, method, params, peer, args, main_dc, dc: Mutex::new(None) }
+        Self { app, now, caller, method, params, peer, args, main_dc, dc: Mutex::default(), adding: Mutex::default() }
     }
 
     /// The `index`th variable segment of the path, decoded; the route's pattern says how many there are and of which
@@ -95,6 +98,26 @@ impl Call {
     /// the task id name it from here on.
     pub(crate) fn enter(&self, dc: &Arc<Datacenter>) {
         *self.dc.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(dc));
+    }
+
+    /// Says what this call is about to add, before it does.
+    pub(super) fn adds(&self, additions: impl Iterator<Item = Addition>) {
+        let additions: Vec<Addition> = additions.collect();
+        if !additions.is_empty() {
+            let adding = self.app.unanswered.adding(additions);
+            *self.adding.lock().unwrap_or_else(PoisonError::into_inner) = Some(adding);
+        }
+    }
+
+    /// Ends that. Calls that came in before this one's answer goes out get to see it first.
+    pub(super) async fn added(&self) {
+        let is_adding = || self.adding.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if is_adding() {
+            // once for the connections on which something came, once for what they start
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            self.adding.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
     }
 
     /// By which this request is known again if the same caller makes it a second time.

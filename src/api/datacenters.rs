@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::listing::{Detail, Paging, extended, name};
 use super::represent::DatacenterObject;
 use super::routes::Pending;
+use super::unanswered::Addition;
 use super::{ApiError, Call, Noun, Reply, bindings, dc_members, subject};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
@@ -112,6 +113,7 @@ fn plan_create(call: &Call) -> Result<CreatePlan, ApiError> {
     let own = begun.map(|dc| &**dc);
     let new = with_lookup(&view, own, |lookup| dc_rules::create(body, call.arg(0), &call.caller.user, lookup));
     let new = new.map_err(|errors| ApiError::failure(&errors))?;
+    call.adds(new.groups.iter().map(|group| Addition::Attachment(group.clone(), new.name.clone())));
     Ok(CreatePlan { new, begun: begun.cloned() })
 }
 
@@ -156,6 +158,7 @@ struct UpdatePlan {
 }
 
 fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
+    let unanswered = call.app.unanswered.now();
     let view = call.app.directory.read();
     let dc = target(call, &view)?;
     let body = call.params.object()?;
@@ -165,11 +168,14 @@ fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
     let but = |these: &[GroupName], others: &[GroupName]| -> Vec<GroupName> {
         these.iter().filter(|name| !others.contains(name)).cloned().collect()
     };
-    let (attach, detach) = match &update.groups {
+    let (attach, mut detach) = match &update.groups {
         // Those that are attached already too: a call that was cut short may have left something to do.
         Some(groups) => (groups.clone(), but(&attached, groups)),
         None => (Vec::new(), Vec::new()),
     };
+    detach.retain(|group| !unanswered.is_attachment(group, &dc.name));
+    let new = but(&attach, &attached);
+    call.adds(new.into_iter().map(|group| Addition::Attachment(group, dc.name.clone())));
     Ok(UpdatePlan { dc: dc.clone(), update, attach, detach })
 }
 

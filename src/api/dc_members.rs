@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::represent::{GroupObject, UserObject};
 use super::routes::Pending;
+use super::unanswered::Addition;
 use super::{ApiError, Call, Noun, Reply, bindings, groups, subject, users};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::{Access, Datacenter, Group, StoreError, User};
@@ -104,6 +105,7 @@ pub(super) fn attach_group(call: &Call) -> Pending<'_> {
             return Err(ApiError::exists(Noun::Group));
         }
         body?;
+        call.adds(std::iter::once(Addition::Attachment(group.name.clone(), dc.name.clone())));
         attach(call, &group, &dc.name, false).await?;
         Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })

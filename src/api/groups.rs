@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::listing::{Detail, Paging, extended, name};
 use super::represent::GroupObject;
 use super::routes::Pending;
+use super::unanswered::Addition;
 use super::{ApiError, Call, Noun, Reply, bindings, subject};
 use crate::accounts::access::{Endpoint, Rights, Target};
 use crate::accounts::group_rules::{self, Lookup, Update};
@@ -129,6 +130,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
 type GroupUpdate = (Arc<Group>, GroupChange, Vec<Arc<User>>);
 
 fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
+    let unanswered = call.app.unanswered.now();
     let view = call.app.directory.read();
     let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?;
     // Those too that nobody goes by now: who is not named is no member, whoever takes the name later.
@@ -136,7 +138,9 @@ fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
     let lookup =
         Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, Some(group)) };
     let update = group_rules::update(call.params.object()?, group, &current, &lookup);
-    let Update { change, members } = update.map_err(|errors| ApiError::failure(&errors))?;
+    let Update { mut change, members } = update.map_err(|errors| ApiError::failure(&errors))?;
+    change.remove_members.retain(|member| !unanswered.is_member(&group.name, member));
+    call.adds(change.add_members.iter().map(|member| Addition::Member(group.name.clone(), member.clone())));
     let users = bindings::bound_elsewhere(&view, &members, &group.datacenters);
     Ok((group.clone(), change, users))
 }

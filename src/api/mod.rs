@@ -41,6 +41,7 @@ mod task;
 mod throttle;
 mod trail;
 mod turns;
+mod unanswered;
 mod users;
 
 use std::sync::Arc;
@@ -93,6 +94,8 @@ pub(crate) struct App {
     writes: Arc<Semaphore>,
     /// How many of them each user has.
     writers: Arc<turns::Turns<EntryId>>,
+    /// What writes are adding to lists that others may be replacing.
+    unanswered: Arc<unanswered::Unanswered>,
     /// One permit for each [`BODY_UNIT`] of a body beyond its first.
     bodies: Arc<Semaphore>,
 }
@@ -118,6 +121,7 @@ impl App {
             openapi: openapi::text(&config.profile).into(),
             writes: Arc::new(Semaphore::new(usize::try_from(WRITES).unwrap_or(usize::MAX))),
             writers: Arc::default(),
+            unanswered: Arc::default(),
             bodies: Arc::new(Semaphore::new(BODY_UNITS)),
             config,
         }

@@ -177,6 +177,7 @@ where
                 let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal()));
                 let (answer, task_id) = form.outcome(&call, endpoint, outcome);
                 trail::record(&call, action, object, before, &task_id, answer.status());
+                call.added().await;
                 answer
             });
             Ok(task.await.unwrap_or_else(|_| form.error(&ApiError::internal(), None)))

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::listing::{Detail, Paging, extended, flag, name};
 use super::represent::{UserObject, main_dc};
 use super::routes::Pending;
+use super::unanswered::Addition;
 use super::{ApiError, Call, Noun, Params, Reply, bindings, hashing, subject};
 use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
@@ -147,7 +148,10 @@ fn plan_create(call: &Call) -> Result<(Creation, Option<Arc<User>>), ApiError> {
         email_taken: &|email| subject::is_others(&view, email, begun.map(|user| &**user)),
     };
     let creation = user_rules::create(call.params.object()?, path, &rights, &dc.name, &lookup);
-    Ok((creation.map_err(|errors| ApiError::failure(&errors))?, begun.cloned()))
+    let creation = creation.map_err(|errors| ApiError::failure(&errors))?;
+    let user = &creation.user;
+    call.adds(user.groups.iter().map(|group| Addition::Member(group.clone(), user.name.clone())));
+    Ok((creation, begun.cloned()))
 }
 
 /// Whose value was taken when the directory refused a new user's name and e-mail address: the name's (406) or the
@@ -195,6 +199,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
 }
 
 fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> {
+    let unanswered = call.app.unanswered.now();
     let view = call.app.directory.read();
     let rights = subject::rights(call, &view);
     let user = subject::user(call, &view, &rights, Endpoint::User)?;
@@ -209,7 +214,10 @@ fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> {
     };
     let target = Updating { user, groups: &groups, rights: &rights, dc };
     let update = user_rules::update(call.params.object()?, &target, &lookup);
-    Ok((user.clone(), update.map_err(|errors| ApiError::failure(&errors))?))
+    let mut update = update.map_err(|errors| ApiError::failure(&errors))?;
+    update.change.leave.retain(|group| !unanswered.is_member(group, &user.name));
+    call.adds(update.change.join.iter().map(|group| Addition::Member(group.clone(), user.name.clone())));
+    Ok((user.clone(), update))
 }
 
 /// DELETE.

@@ -38,4 +38,6 @@ mod streaming;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(test)]
+mod unanswered;
+#[cfg(test)]
 mod world;

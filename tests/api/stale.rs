@@ -2,8 +2,6 @@
 //! a rule relates. The directory must hold what the rules say all the same, from the moment of the answer.
 
 use std::cell::Cell;
-use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -28,8 +26,7 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let World { usherd: first, root: fresh } = World::new();
-        let proxy = SyncProxy::start(&first.scratch().join("proxy"), &server_socket(&first));
-        let second = first.second_with("second", &[&format!("directory.urls=[\"{}\"]", proxy.url())]);
+        let (second, proxy) = first.second_behind_proxy();
         let stale = fresh.moved_to(&second.anonymous());
         let ldap = first.ldap();
         Self { fresh, stale, ldap, proxy, caught_up: Cell::new(0), _second: second, _first: first }
@@ -86,13 +83,6 @@ impl Pair {
 }
 
 const DCS: &str = "ou=datacenters,dc=example,dc=org";
-
-/// The socket that the directory's own daemon uses.
-fn server_socket(usherd: &Usherd) -> PathBuf {
-    let text = fs::read_to_string(usherd.data_dir().join("usherd.toml")).unwrap();
-    let url = text.lines().find_map(|line| line.strip_prefix("urls = [\"ldapi://")?.strip_suffix("\"]"));
-    url.expect("usherd.toml names the server's socket").replace("%2F", "/").into()
-}
 
 fn user(name: &str) -> String {
     format!("/accounts/user/{}/", encode(name))

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Api, Ldap, TempDir, eventually};
+use super::{Api, Ldap, SyncProxy, TempDir, eventually};
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -184,6 +184,16 @@ impl Usherd {
         let admin = AdminEnv { api_url: process.url.clone(), keys_socket: socket, ..self.admin.clone() };
         let (env, data, temp) = (self.env.clone(), self.data.clone(), Arc::clone(&self.temp));
         Self { process, admin, command, env, data, temp, open_files: self.open_files }
+    }
+
+    /// A second daemon whose connections to the directory go through a proxy.
+    pub(crate) fn second_behind_proxy(&self) -> (Self, SyncProxy) {
+        let text = fs::read_to_string(self.data.join("usherd.toml")).unwrap();
+        let url = text.lines().find_map(|line| line.strip_prefix("urls = [\"ldapi://")?.strip_suffix("\"]"));
+        let server = url.expect("usherd.toml names the server's socket").replace("%2F", "/");
+        let proxy = SyncProxy::start(&self.scratch().join("proxy"), server.as_ref());
+        let second = self.second_with("second", &[&format!("directory.urls=[\"{}\"]", proxy.url())]);
+        (second, proxy)
     }
 
     /// The base URL of the ready line, as in `http://127.0.0.1:8000/api`.

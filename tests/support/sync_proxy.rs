@@ -1,6 +1,8 @@
 //! A socket in front of an LDAP server's own, which can hold back what content sync says: whoever connects through it
-//! then has an old replica, while all else passes. It can hold deletions too, on their way to the server.
+//! then has an old replica, while all else passes. Or what the server says to changes of groups, which are done then and
+//! not yet answered. It can hold deletions too, on their way to the server.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,8 +14,12 @@ use std::time::Duration;
 /// The control that makes a search one for content sync (RFC 4533), as the request carries it.
 const SYNC_REQUEST: &[u8] = b"1.3.6.1.4.1.4203.1.9.1.1";
 
-/// The tag of a DelRequest (RFC 4511, 4.8).
+/// The tags of a DelRequest and a ModifyRequest (RFC 4511, 4.8 and 4.6).
 const DELETION: u8 = 0x4a;
+const MODIFY: u8 = 0x66;
+
+/// What is in the DN of a group.
+const GROUPS: &[u8] = b"ou=groups,";
 
 /// Serves for as long as the process runs.
 pub(crate) struct SyncProxy {
@@ -43,8 +49,16 @@ impl Deletions {
 /// What passes from the server. One lock for all connections, held while a message is written, keeps their order.
 #[derive(Default)]
 struct Gate {
-    holds: bool,
+    holds: Holds,
     held: Vec<(UnixStream, Vec<u8>)>,
+}
+
+#[derive(Default)]
+enum Holds {
+    #[default]
+    Nothing,
+    ContentSync,
+    Results,
 }
 
 impl SyncProxy {
@@ -71,13 +85,18 @@ impl SyncProxy {
 
     /// Holds back what content sync says from now on.
     pub(crate) fn hold(&self) {
-        self.gate.lock().unwrap().holds = true;
+        self.gate.lock().unwrap().holds = Holds::ContentSync;
+    }
+
+    /// Holds back the results of changes of groups from now on.
+    pub(crate) fn hold_results(&self) {
+        self.gate.lock().unwrap().holds = Holds::Results;
     }
 
     /// Sends what was held back, and holds nothing more.
     pub(crate) fn release(&self) {
         let mut gate = self.gate.lock().unwrap();
-        gate.holds = false;
+        gate.holds = Holds::Nothing;
         for (mut client, message) in gate.held.drain(..) {
             let _ = client.write_all(&message);
         }
@@ -106,15 +125,20 @@ impl SyncProxy {
 /// Passes messages on in both directions until one side ends.
 fn connect(client: UnixStream, server: UnixStream, gate: Arc<Mutex<Gate>>, deletions: Arc<Deletions>) {
     let sync_search = Arc::new(OnceLock::<Vec<u8>>::new());
+    let group_changes = Arc::new(Mutex::new(HashSet::<Vec<u8>>::new()));
     let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-    let noted = Arc::clone(&sync_search);
+    let (noted, changes) = (Arc::clone(&sync_search), Arc::clone(&group_changes));
     thread::spawn(move || {
         while let Some(message) = next_message(&mut from_client) {
-            if message.windows(SYNC_REQUEST.len()).any(|part| part == SYNC_REQUEST) {
+            if contains(&message, SYNC_REQUEST) {
                 noted.set(message_id(&message).to_vec()).expect("one content sync on a connection");
             }
-            if operation(&message) == DELETION {
-                deletions.pass();
+            match operation(&message) {
+                DELETION => deletions.pass(),
+                MODIFY if contains(&message, GROUPS) => {
+                    changes.lock().unwrap().insert(message_id(&message).to_vec());
+                }
+                _ => {}
             }
             if to_server.write_all(&message).is_err() {
                 break;
@@ -126,7 +150,12 @@ fn connect(client: UnixStream, server: UnixStream, gate: Arc<Mutex<Gate>>, delet
     thread::spawn(move || {
         while let Some(message) = next_message(&mut from_server) {
             let mut gate = gate.lock().unwrap();
-            if gate.holds && sync_search.get().is_some_and(|id| id == message_id(&message)) {
+            let is_held = match gate.holds {
+                Holds::Nothing => false,
+                Holds::ContentSync => sync_search.get().is_some_and(|id| id == message_id(&message)),
+                Holds::Results => group_changes.lock().unwrap().contains(message_id(&message)),
+            };
+            if is_held {
                 gate.held.push((to_client.try_clone().unwrap(), message));
             } else if to_client.write_all(&message).is_err() {
                 break;
@@ -134,6 +163,10 @@ fn connect(client: UnixStream, server: UnixStream, gate: Arc<Mutex<Gate>>, delet
         }
         let _ = to_client.shutdown(Shutdown::Both);
     });
+}
+
+fn contains(message: &[u8], part: &[u8]) -> bool {
+    message.windows(part.len()).any(|window| window == part)
 }
 
 /// One LDAPMessage, a BER sequence; `None` at the end.
