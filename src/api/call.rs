@@ -111,12 +111,11 @@ impl Call {
 
     /// Ends that. Calls that came in before this one's answer goes out get to see it first.
     pub(super) async fn added(&self) {
-        let is_adding = || self.adding.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if is_adding() {
+        let adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if adding.is_some() {
             // once for the connections on which something came, once for what they start
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
-            self.adding.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
     }
 
