@@ -39,8 +39,9 @@ impl Detail {
         Ok(Self { full: full || extended, extended })
     }
 
-    /// `full` alone, for callers to whom `extended` means nothing.
+    /// `full` alone, for callers to whom `extended` means nothing; a flag it is all the same.
     pub(super) fn parse_full(params: &Params) -> Result<Self, ApiError> {
+        Self::parse(params)?;
         Ok(Self { full: flag(params, "full")?.unwrap_or(false), extended: false })
     }
 
@@ -327,5 +328,6 @@ mod tests {
         let full = |query| Detail::parse_full(&params(query)).map(|d| (d.full, d.extended));
         assert_eq!(full("extended=1").unwrap(), (false, false));
         assert_eq!(full("extended=1&full=1").unwrap(), (true, false));
+        assert_eq!(full("extended=no").unwrap_err().text(), r#"{"extended":["Invalid value."]}"#);
     }
 }
