@@ -61,14 +61,27 @@ pub(super) async fn settle_group(call: &Call, group: Arc<Group>) -> Result<Arc<G
     directory.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound)
 }
 
-/// After a write that made these users members of the group, or attached it: those who are bound to another datacenter
-/// are so no more.
-pub(super) async fn settle_members(call: &Call, group: &Group, members: &[UserName]) -> Result<(), ApiError> {
-    if group.datacenters.is_empty() {
+/// After a write that made these users members of the group: those who went meanwhile, or are about to, are none, as if
+/// they had gone after it; those who are bound to another datacenter than the group's are so no more.
+pub(super) async fn settle_members(call: &Call, group: &Group, joined: &[UserName]) -> Result<(), ApiError> {
+    if joined.is_empty() {
         return Ok(());
     }
     let directory = &call.app.directory;
-    directory.look_at_users(members).await.map_err(|error| ApiError::store(&error, Noun::User))?;
-    let elsewhere = bound_elsewhere(&directory.read(), members, &group.datacenters);
+    let store = |error: StoreError| ApiError::store(&error, Noun::User);
+    let there = directory.look_at_users(joined).await.map_err(store)?;
+    for user in joined.iter().filter(|user| !there.contains(user)) {
+        directory.expel(&group.name, user).await.map_err(store)?;
+    }
+    let elsewhere = bound_elsewhere(&directory.read(), &there, &group.datacenters);
+    unbind(call, elsewhere).await
+}
+
+/// After the group was attached: its members who are bound to another datacenter are so no more.
+pub(super) async fn settle_attached(call: &Call, group: &Group) -> Result<(), ApiError> {
+    let directory = &call.app.directory;
+    let looked = directory.look_at_users(&group.members).await;
+    looked.map_err(|error| ApiError::store(&error, Noun::User))?;
+    let elsewhere = bound_elsewhere(&directory.read(), &group.members, &group.datacenters);
     unbind(call, elsewhere).await
 }

@@ -6,7 +6,7 @@ use super::listing::{Detail, Paging, extended, name};
 use super::represent::DatacenterObject;
 use super::routes::Pending;
 use super::unanswered::Addition;
-use super::{ApiError, Call, Noun, Reply, bindings, dc_members, subject};
+use super::{ApiError, Call, DELETIONS, Noun, Reply, bindings, dc_members, subject};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
 use crate::accounts::{Datacenter, DatacenterChange, Group, MAIN_DC, NewDatacenter, StoreError};
@@ -182,19 +182,28 @@ fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
 /// DELETE: unbinds and detaches; nothing else is deleted.
 pub(super) fn delete(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let (dc, owner) = {
-            let view = call.app.directory.read();
-            let dc = target(call, &view)?;
-            (dc.clone(), owner_number(&view, dc))
-        };
-        if dc.name.as_str().eq_ignore_ascii_case(MAIN_DC) {
-            return Err(ApiError::precondition_required(MAIN_STAYS));
+        for _ in 0..DELETIONS {
+            let (dc, owner) = plan_delete(call)?;
+            match call.app.directory.delete_datacenter(&dc).await {
+                Ok(()) => return Ok(owned_by(Reply::deleted(), owner)),
+                // By now there is another one of the name.
+                Err(StoreError::Contended) => {}
+                Err(error) => return Err(ApiError::store(&error, Noun::Datacenter)),
+            }
         }
-        call.params.ignored()?;
-        let deleted = call.app.directory.delete_datacenter(&dc).await;
-        deleted.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
-        Ok(owned_by(Reply::deleted(), owner))
+        Err(ApiError::store(&StoreError::Contended, Noun::Datacenter))
     })
+}
+
+/// The datacenter, and its owner's number.
+fn plan_delete(call: &Call) -> Result<(Arc<Datacenter>, Option<u64>), ApiError> {
+    let view = call.app.directory.read();
+    let dc = target(call, &view)?;
+    if dc.name.as_str().eq_ignore_ascii_case(MAIN_DC) {
+        return Err(ApiError::precondition_required(MAIN_STAYS));
+    }
+    call.params.ignored()?;
+    Ok((dc.clone(), owner_number(&view, dc)))
 }
 
 /// Runs `rules` with what they need to know; `own` is the datacenter that they are about.

@@ -119,7 +119,8 @@ pub(super) fn detach_group(call: &Call) -> Pending<'_> {
             return Err(ApiError::not_found(Noun::Group));
         }
         call.params.ignored()?;
-        detach(call, &group, &dc.name).await?;
+        let detached = call.app.directory.detach_group(&group, &dc.name).await;
+        detached.map_err(|error| ApiError::store(&error, Noun::Group))?;
         Ok(Reply::deleted())
     })
 }
@@ -151,7 +152,7 @@ pub(super) async fn attach(call: &Call, group: &Group, dc: &DcName, again: bool)
         detach(call, &group, dc).await?;
         return Err(ApiError::not_found(Noun::Datacenter));
     }
-    bindings::settle_members(call, &group, &group.members).await?;
+    bindings::settle_attached(call, &group).await?;
     if was_attached && !again { Err(ApiError::exists(Noun::Group)) } else { Ok(()) }
 }
 

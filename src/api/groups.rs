@@ -6,7 +6,7 @@ use super::listing::{Detail, Paging, extended, name};
 use super::represent::GroupObject;
 use super::routes::Pending;
 use super::unanswered::Addition;
-use super::{ApiError, Call, Noun, Reply, bindings, subject};
+use super::{ApiError, Call, DELETIONS, Noun, Reply, bindings, subject};
 use crate::accounts::access::{Endpoint, Rights, Target};
 use crate::accounts::group_rules::{self, Lookup, Update};
 use crate::accounts::{Group, GroupChange, NewGroup, StoreError, User};
@@ -148,16 +148,24 @@ fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
 /// DELETE: nothing protects a group, not even the built-in one.
 pub(super) fn delete(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let group = {
-            let view = call.app.directory.read();
-            let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?.clone();
-            call.params.ignored()?;
-            group
-        };
-        let deleted = call.app.directory.delete_group(&group).await;
-        deleted.map_err(|error| ApiError::store(&error, Noun::Group))?;
-        Ok(Reply::deleted())
+        for _ in 0..DELETIONS {
+            let group = plan_delete(call)?;
+            match call.app.directory.delete_group(&group).await {
+                Ok(()) => return Ok(Reply::deleted()),
+                // By now there is another one of the name.
+                Err(StoreError::Contended) => {}
+                Err(error) => return Err(ApiError::store(&error, Noun::Group)),
+            }
+        }
+        Err(ApiError::store(&StoreError::Contended, Noun::Group))
     })
+}
+
+fn plan_delete(call: &Call) -> Result<Arc<Group>, ApiError> {
+    let view = call.app.directory.read();
+    let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?;
+    call.params.ignored()?;
+    Ok(group.clone())
 }
 
 fn user_name(view: &View<'_>, name: &str) -> Option<UserName> {

@@ -70,6 +70,9 @@ const WRITES: u32 = 1024;
 /// The most of them that one user has who is no SuperAdmin.
 const WRITES_OF_ONE: usize = 128;
 
+/// How often an object is tried to be deleted that others change, or create anew.
+const DELETIONS: usize = 8;
+
 /// What of a request body and its parameters is in memory on nobody's account, and the unit in which the rest is counted,
 /// in bytes.
 const BODY_UNIT: usize = 64 << 10;

@@ -9,7 +9,7 @@ use super::listing::{Detail, Paging, extended, flag, name};
 use super::represent::{UserObject, main_dc};
 use super::routes::Pending;
 use super::unanswered::Addition;
-use super::{ApiError, Call, Noun, Params, Reply, bindings, hashing, subject};
+use super::{ApiError, Call, DELETIONS, Noun, Params, Reply, bindings, hashing, subject};
 use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
 use crate::accounts::input::boolean;
@@ -17,9 +17,6 @@ use crate::accounts::user_rules::{self, Creation, Lookup, Update, Updating, is_r
 use crate::accounts::{FIRST_ADMIN, StoreError, User};
 use crate::directory::View;
 use crate::name::{GroupName, UserName};
-
-/// How often a user is tried to be deleted whom others change.
-const ATTEMPTS: usize = 8;
 
 /// The fields that users can be sorted by.
 pub(super) const ORDER: &[&str] = &["username", "created"];
@@ -113,11 +110,15 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
 
 /// The user whose entry and memberships are written, complete.
 async fn finish_create(call: &Call, user: Arc<User>, groups: &[GroupName]) -> Result<Arc<User>, StoreError> {
-    let user = bindings::settle_user(call, user).await?;
-    if groups.is_empty() {
-        return Ok(user);
+    let directory = &call.app.directory;
+    let finished = match bindings::settle_user(call, Arc::clone(&user)).await {
+        Ok(user) if !groups.is_empty() => directory.finish_user(&user, call.mark()).await,
+        other => other,
+    };
+    if let Err(StoreError::NotFound | StoreError::Exists) = finished {
+        directory.settle_joined(&user, groups).await?;
     }
-    call.app.directory.finish_user(&user, groups, call.mark()).await
+    finished
 }
 
 /// What is to be created, and the entry if this same request made it already and was cut short.
@@ -223,23 +224,25 @@ fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> {
 /// DELETE.
 pub(super) fn delete(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let user = plan_delete(call)?;
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
         let mark = call.mark();
-        for _ in 0..ATTEMPTS {
-            // Marked first: from then on nobody makes him an owner, and who just did so shows.
+        for _ in 0..DELETIONS {
+            let user = plan_delete(call)?;
+            // Marked first: from then on nobody makes him an owner or a member, and who just did so shows.
             directory.begin_delete(&user, mark).await.map_err(store)?;
-            directory.look_at_datacenters_of(&user.name).await.map_err(store)?;
+            let groups = directory.look_at_what_names(&user.name).await.map_err(store)?;
             let refusal = match plan_delete(call) {
-                Err(refusal) => refusal,
-                Ok(_) => match directory.delete_user(&user, mark).await {
+                Ok(now) if now.id == user.id => match directory.delete_user(&user, &groups, mark).await {
                     Ok(()) => return Ok(Reply::deleted()),
                     // Changed meanwhile, which ended the mark: by now he may own something.
                     Err(StoreError::Contended) => continue,
                     Err(error @ StoreError::Unavailable(_)) => return Err(store(error)),
                     Err(error) => store(error),
                 },
+                // There is another one of his name, who is marked in his place.
+                Ok(_) => continue,
+                Err(refusal) => refusal,
             };
             directory.end_delete(&user, mark).await.map_err(store)?;
             return Err(refusal);

@@ -6,32 +6,38 @@
 use std::sync::Arc;
 
 use crate::accounts::{Datacenter, EntryId, StoreError, User};
-use crate::name::{DcName, UserName};
+use crate::name::{DcName, GroupName, UserName};
 
-use super::dn::is_packed;
+use super::dn::{Place, is_packed};
 use super::filter::Filter;
 use super::raw::RawEntry;
 use super::replica::sync::ours;
 use super::replica::tables::Source;
-use super::{Directory, Inner, schema};
+use super::{Directory, Inner, now, schema};
 
 /// How many users are asked for in one search.
 const AT_A_TIME: usize = 100;
 
 impl Directory {
-    /// Brings these users up to date in the replica.
-    pub(crate) async fn look_at_users(&self, names: &[UserName]) -> Result<(), StoreError> {
+    /// Brings these users up to date in the replica; those that the directory has and that are not about to be deleted.
+    pub(crate) async fn look_at_users(&self, names: &[UserName]) -> Result<Vec<UserName>, StoreError> {
         let inner = &*self.0;
+        let mut found = Vec::new();
         let (packed, plain): (Vec<&UserName>, Vec<&UserName>) = names.iter().partition(|name| is_packed(name));
         for some in plain.chunks(AT_A_TIME) {
             let named = some.iter().map(|name| Filter::Equal("uid", name.as_str())).collect();
-            inner.look_for(Filter::Any(named)).await?;
+            found.extend(inner.look_for(Filter::Any(named)).await?);
         }
         // By the DN, since `uid` need not hold the name.
         for name in packed {
-            inner.look_at(&inner.decoder.tree.user(name)).await?;
+            found.extend(inner.look_at(&inner.decoder.tree.user(name)).await?);
         }
-        Ok(())
+        let (view, now) = (self.read(), now());
+        let stays = |name: &&UserName| {
+            let state = view.user(name).and_then(|user| view.user_state(user.id));
+            state.is_some_and(|(user, facts, _)| found.contains(&user.id) && !facts.is_leaving(now))
+        };
+        Ok(names.iter().filter(stays).cloned().collect())
     }
 
     /// Brings the groups that have the user as member and are attached to a datacenter up to date in the replica, and says
@@ -50,24 +56,35 @@ impl Directory {
         self.0.look_for(Filter::Any(vec![bound, attached])).await.map(|_| ())
     }
 
-    /// Brings the datacenters that the user owns up to date in the replica.
-    pub(crate) async fn look_at_datacenters_of(&self, user: &UserName) -> Result<(), StoreError> {
-        let dn = self.0.decoder.tree.user(user);
-        self.0.look_for(Filter::Equal(schema::OWNER, &dn)).await.map(|_| ())
+    /// The groups that have the user as member. Brings the datacenters that he owns up to date in the replica.
+    pub(crate) async fn look_at_what_names(&self, user: &UserName) -> Result<Vec<GroupName>, StoreError> {
+        let inner = &*self.0;
+        let tree = &inner.decoder.tree;
+        let dn = tree.user(user);
+        let named = Filter::Any(vec![Filter::Equal("member", &dn), Filter::Equal(schema::OWNER, &dn)]);
+        let mut groups = Vec::new();
+        for raw in inner.client.find(tree.base(), &named, &[schema::ENTRY_UUID]).await? {
+            match tree.place(&raw.dn) {
+                Place::Group(name) => groups.push(name),
+                Place::Datacenter(_) => drop(inner.look_at(&raw.dn).await?),
+                Place::User(_) | Place::Claim(_) | Place::Session | Place::Other => {}
+            }
+        }
+        Ok(groups)
     }
 
     /// Brings the user up to date in the replica; the user as the directory has him, unless he is about to be deleted.
     pub(crate) async fn look_at_user(&self, name: &UserName) -> Result<Option<Arc<User>>, StoreError> {
-        let exists = self.0.look_at(&self.0.decoder.tree.user(name)).await?;
-        let view = self.read();
-        let state = view.user(name).filter(|_| exists).and_then(|user| view.user_state(user.id));
-        Ok(state.filter(|(_, facts, _)| !facts.leaving).map(|(user, ..)| user))
+        let id = self.0.look_at(&self.0.decoder.tree.user(name)).await?;
+        let (view, now) = (self.read(), now());
+        let state = id.filter(|id| view.unambiguous(*id).is_some()).and_then(|id| view.user_state(id));
+        Ok(state.filter(|(_, facts, _)| !facts.is_leaving(now)).map(|(user, ..)| user))
     }
 
     /// Brings the datacenter up to date in the replica; the datacenter as the directory has it.
     pub(crate) async fn look_at_datacenter(&self, name: &DcName) -> Result<Option<Arc<Datacenter>>, StoreError> {
-        let exists = self.0.look_at(&self.0.decoder.tree.datacenter(name)).await?;
-        Ok(self.read().datacenter(name).filter(|_| exists).cloned())
+        let id = self.0.look_at(&self.0.decoder.tree.datacenter(name)).await?;
+        Ok(self.read().datacenter(name).filter(|dc| id == Some(dc.id)).cloned())
     }
 
     /// Whether the datacenter has an entry.
@@ -78,11 +95,10 @@ impl Directory {
 }
 
 impl Inner {
-    /// Reads the entry into the replica; whether there is one.
-    async fn look_at(&self, dn: &str) -> Result<bool, StoreError> {
+    /// Reads the entry into the replica; its identity, if there is one.
+    async fn look_at(&self, dn: &str) -> Result<Option<EntryId>, StoreError> {
         let found = self.client.read(dn, schema::REPLICATED).await?;
-        self.take_found(found.as_slice());
-        Ok(found.is_some())
+        Ok(self.take_found(found.as_slice()).first().copied())
     }
 
     /// Reads the entries for which the filter is true into the replica, as far as it holds such entries; their identities.

@@ -36,11 +36,12 @@ pub(crate) const LOCKED_FOR_GOOD: &str = "000001010000Z";
 /// 389-DS's administrator lock.
 pub(crate) const NS_LOCK: &str = "nsAccountLock";
 pub(crate) const ENTRY_CSN: &str = "entryCSN";
+pub(crate) const ENTRY_UUID: &str = "entryUUID";
 
 /// What the replica asks for: an explicit list, since decoding is what a refresh costs (field notes 1.2).
 pub(crate) const REPLICATED: &[&str] = &[
     "objectClass",
-    "entryUUID",
+    ENTRY_UUID,
     ENTRY_CSN,
     "createTimestamp",
     "uid",

@@ -45,7 +45,7 @@ fn no_read_becomes_an_ldap_search_and_of_these_writes_only_a_users_end() {
         bob.get("/accounts/user/bob/apikeys/").result(200);
         usherd.anonymous().with_header("ES-API-KEY", "wrong").get("/accounts/user/").detail(403);
     }
-    // writes need none either, but for a look at what a user owns who is deleted
+    // writes need none either, but for a look at what names a user who is deleted
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM2Cbze9O1y9ipWF6ryo8WqAug4QaIk94QN0v3fPnINR";
     for round in 0..5 {
         let name = format!("u{round}");

@@ -72,41 +72,52 @@ impl Rechecks {
         let mut unreachable = false;
         for id in due {
             let asked = Instant::now();
-            let told = if unreachable { Ok(false) } else { self.look_at(id, asked).await };
+            let last = watched.get(&id).is_some_and(|watched| watched.over <= asked);
+            let told = if unreachable { Ok(false) } else { self.look_at(id, asked, last).await };
             if let Err(error) = &told {
                 warn!(%id, ?error, "an entry could not be read again");
                 unreachable = true;
             }
             let Entry::Occupied(mut entry) = watched.entry(id) else { continue };
             match told {
-                Ok(true) if entry.get().over <= asked => drop(entry.remove()),
+                Ok(true) if last => drop(entry.remove()),
                 Ok(true) => entry.get_mut().due = entry.get().over,
                 Ok(false) | Err(_) => entry.get_mut().due = asked + AGAIN,
             }
         }
     }
 
-    /// Reads the entry into the replica; whether that told anything.
-    async fn look_at(&self, id: EntryId, asked: Instant) -> Result<bool, OpError> {
-        let Some(dn) = self.dn(id) else {
+    /// Reads what is at the entry's DN into the replica; whether that told anything. `last`: where there is nothing, the
+    /// entry is gone. Before that content sync is about to say so, or this server is behind the one that said that it is
+    /// there.
+    async fn look_at(&self, id: EntryId, asked: Instant, last: bool) -> Result<bool, OpError> {
+        let Some((dn, csn)) = self.dn(id) else {
             self.replica.change(|tables| tables.forget_departures(id));
             return Ok(true);
         };
         let raw = self.client.read(&dn, schema::REPLICATED).await?;
-        debug!(dn, "read again after something that it refers to went away");
-        // Where there is none, or another one, content sync is about to say so.
-        let decoded = raw.and_then(|raw| self.decoder.decode(&raw, None)).filter(|decoded| decoded.id == id);
-        Ok(decoded.is_some_and(|decoded| self.replica.change(|tables| tables.settle(decoded, asked, OVER))))
+        debug!(dn, "read again after something that it refers to went away, or another one of its DN came");
+        let decoded = raw.and_then(|raw| self.decoder.decode(&raw, None));
+        Ok(self.replica.change(|tables| {
+            if decoded.as_ref().map_or(last, |decoded| decoded.id != id) {
+                tables.displaced(id, &csn);
+            }
+            decoded.map_or(last, |decoded| tables.settle(decoded, asked, OVER))
+        }))
     }
 
-    fn dn(&self, id: EntryId) -> Option<String> {
+    /// The entry's DN and version.
+    fn dn(&self, id: EntryId) -> Option<(String, Box<str>)> {
         let tree = &self.decoder.tree;
-        match &self.replica.read().slots.get(&id)?.kept {
-            Kept::User(user, _) => Some(tree.user(&user.name)),
-            Kept::Group(group) => Some(tree.group(&group.name)),
-            Kept::Datacenter(dc) => Some(tree.datacenter(&dc.name)),
-            Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => None,
-        }
+        let tables = self.replica.read();
+        let slot = tables.slots.get(&id)?;
+        let dn = match &slot.kept {
+            Kept::User(user, _) => tree.user(&user.name),
+            Kept::Group(group) => tree.group(&group.name),
+            Kept::Datacenter(dc) => tree.datacenter(&dc.name),
+            Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => return None,
+        };
+        Some((dn, slot.csn.clone()))
     }
 }
 

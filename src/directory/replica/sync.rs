@@ -58,8 +58,8 @@ struct Progress {
     next: Option<(Instant, Vec<u8>)>,
     /// The newest CSN that a cookie named.
     newest: String,
-    /// This connection asked without a cookie, so its refresh sends everything that exists.
-    full: bool,
+    /// There was nothing here when this connection's refresh began: it tells of all that is here at its end.
+    first: bool,
     /// A refresh was complete on this connection. Before that no cookie is taken: it would stand for half a state.
     refreshed: bool,
 }
@@ -67,7 +67,6 @@ struct Progress {
 impl Progress {
     /// A new connection.
     fn begin(&mut self) {
-        self.full = self.cookie.is_none();
         self.next = None;
         self.refreshed = false;
     }
@@ -158,7 +157,8 @@ impl Consumer {
     async fn try_follow(&self, progress: &mut Progress) -> Result<End, End> {
         let mut ldap = self.client.connect().await.map_err(|e| End::Lost(StoreError::from(e).to_string()))?;
         let alive = ldap.clone();
-        let with_cookie = !progress.full;
+        let with_cookie = progress.cookie.is_some();
+        progress.first = self.replica.read().is_empty();
         self.replica.change(super::tables::Tables::begin_refresh);
         let request =
             SyncRequest { mode: RefreshMode::RefreshAndPersist, cookie: progress.cookie.clone(), reload_hint: false };
@@ -222,7 +222,8 @@ impl Consumer {
             return Err(End::Lost("an entry without a valid entryUUID".to_owned()));
         };
         match state.state {
-            EntryState::Present => self.replica.change(|tables| tables.present(id)),
+            // That it is there is asked for at the end of the refresh.
+            EntryState::Present => {}
             EntryState::Delete => self.replica.change(|tables| tables.remove(id)),
             EntryState::Add | EntryState::Modify => {
                 let decoded = RawEntry::from_tag(message.0).and_then(|raw| self.decoder.decode(&raw, Some(id)));
@@ -251,29 +252,16 @@ impl Consumer {
         let cookie = match info {
             SyncInfo::NewCookie(cookie) => Some(cookie),
             SyncInfo::SyncIdSet { cookie, refresh_deletes, sync_uuids } => {
-                self.replica.change(|tables| {
-                    for id in sync_uuids.iter().filter_map(|uuid| entry_id(uuid)) {
-                        if refresh_deletes {
-                            tables.remove(id);
-                        } else {
-                            tables.present(id);
-                        }
-                    }
-                });
+                if refresh_deletes {
+                    let gone = sync_uuids.iter().filter_map(|uuid| entry_id(uuid));
+                    self.replica.change(|tables| gone.for_each(|id| tables.remove(id)));
+                }
                 cookie
             }
-            SyncInfo::RefreshPresent { cookie, refresh_done } => {
+            SyncInfo::RefreshPresent { cookie, refresh_done } | SyncInfo::RefreshDelete { cookie, refresh_done } => {
                 self.catch_up(cookie.as_deref(), ldap).await?;
-                // the present phase named everything that exists
-                self.replica.change(super::tables::Tables::drop_unseen);
-                return self.refresh_ended(refresh_done, cookie, progress);
-            }
-            SyncInfo::RefreshDelete { cookie, refresh_done } => {
-                self.catch_up(cookie.as_deref(), ldap).await?;
-                // A refresh without a cookie sent everything that exists and ends like this on OpenLDAP; with a cookie
-                // it is a delete phase, which named what is gone.
-                if progress.full {
-                    self.replica.change(super::tables::Tables::drop_unseen);
+                if refresh_done && !progress.first {
+                    self.drop_absent(ldap).await?;
                 }
                 return self.refresh_ended(refresh_done, cookie, progress);
             }
@@ -287,21 +275,42 @@ impl Consumer {
     /// an entry comes neither in the refresh nor after it. All of them are newer than the refresh's own cookie says.
     async fn catch_up(&self, cookie: Option<&[u8]>, ldap: &Ldap) -> Result<(), End> {
         let Some(csn) = cookie.and_then(|cookie| csns(cookie).min()) else { return Ok(()) };
-        let filter = Filter::All(vec![ours(), Filter::AtLeast(schema::ENTRY_CSN, csn)]).text();
-        let mut ldap = ldap.clone();
-        ldap.with_timeout(self.client.operation_timeout());
-        let found = ldap
-            .search(self.decoder.tree.base(), Scope::Subtree, &filter, schema::REPLICATED.to_vec())
-            .await
-            .map_err(|e| End::Lost(e.to_string()))?;
-        code::check(found.1).map_err(|e| End::Lost(format!("{e:?}")))?;
-        for entry in found.0 {
-            let decoded = RawEntry::from_tag(entry.0).and_then(|raw| self.decoder.decode(&raw, None));
-            if let Some(decoded) = decoded {
+        let filter = Filter::All(vec![ours(), Filter::AtLeast(schema::ENTRY_CSN, csn)]);
+        for raw in self.search(ldap, &filter, schema::REPLICATED).await? {
+            if let Some(decoded) = self.decoder.decode(&raw, None) {
                 self.replica.change(|tables| tables.put(decoded, Source::CatchUp));
             }
         }
         Ok(())
+    }
+
+    /// Asks which entries there are, and forgets the others. The refresh itself does not say of all: what we learnt in
+    /// answers to our own requests while it began may have gone before the provider noted whom to tell, and a provider
+    /// that was killed may have forgotten that anything was deleted after what our cookie says. From now on it tells.
+    async fn drop_absent(&self, ldap: &Ldap) -> Result<(), End> {
+        let known = self.replica.read().known();
+        let there = self.search(ldap, &ours(), &[schema::ENTRY_UUID]).await?;
+        let there = there.iter().filter_map(|raw| EntryId::parse(raw.text("entryuuid")?)).collect();
+        self.replica.change(|tables| tables.keep_only(&known, &there));
+        Ok(())
+    }
+
+    /// What the filter finds, asked for on the consumer's own connection: by the provider that content sync comes from.
+    async fn search(
+        &self,
+        ldap: &Ldap,
+        filter: &Filter<'_>,
+        attributes: &[&'static str],
+    ) -> Result<Vec<RawEntry>, End> {
+        let mut ldap = ldap.clone();
+        ldap.with_timeout(self.client.operation_timeout());
+        let base = self.decoder.tree.base();
+        let found = ldap
+            .search(base, Scope::Subtree, &filter.text(), attributes.to_vec())
+            .await
+            .map_err(|e| End::Lost(e.to_string()))?;
+        code::check(found.1).map_err(|e| End::Lost(format!("{e:?}")))?;
+        Ok(found.0.into_iter().filter_map(|entry| RawEntry::from_tag(entry.0)).collect())
     }
 
     fn refresh_ended(&self, done: bool, cookie: Option<Vec<u8>>, progress: &mut Progress) -> Result<(), End> {

@@ -2,7 +2,6 @@
 //! [`Tables::remove`], which keep all indexes. Questions are answered by `view`.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use crate::accounts::{Datacenter, EntryId, Group, SYSTEM_USER, Session, User};
 use crate::name::{DcName, GroupName, UserName};
 
 use super::super::decode::{Decoded, Item, UserFacts};
+use super::index::{ByName, Index, forget};
 
 /// Where a decoded entry came from, which decides whether it may replace what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,6 @@ pub(crate) struct Slot {
     pub(crate) kept: Kept,
     /// Not from content sync, which has yet to come to this state and may tell of older ones before.
     ahead: bool,
-    /// Seen since the last refresh began, there or in an answer of the directory.
-    seen: bool,
 }
 
 pub(crate) enum Kept {
@@ -55,70 +53,6 @@ pub(crate) enum Kept {
 
 /// How many entries that are gone are remembered.
 const GONE: usize = 1024;
-
-/// Entries ordered by the bytes of their stored name.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ByName(pub(crate) Box<str>, pub(crate) EntryId);
-
-/// The entries that claim one value: nearly always one.
-pub(crate) struct Claims(Vec<EntryId>);
-
-impl Claims {
-    /// The entry, if exactly one claims the value.
-    pub(crate) fn only(&self) -> Option<EntryId> {
-        match self.0[..] {
-            [id] => Some(id),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn all(&self) -> &[EntryId] {
-        &self.0
-    }
-}
-
-/// From a value to the entries that claim it.
-pub(crate) struct Index<K>(HashMap<K, Claims>);
-
-impl<K> Default for Index<K> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<K: Eq + Hash> Index<K> {
-    fn insert(&mut self, key: K, id: EntryId) {
-        let claims = &mut self.0.entry(key).or_insert_with(|| Claims(Vec::with_capacity(1))).0;
-        if !claims.contains(&id) {
-            claims.push(id);
-        }
-    }
-
-    fn remove(&mut self, key: &K, id: EntryId) {
-        if let Some(claims) = self.0.get_mut(key) {
-            claims.0.retain(|c| *c != id);
-            if claims.0.is_empty() {
-                self.0.remove(key);
-            }
-        }
-    }
-
-    pub(crate) fn get<Q>(&self, key: &Q) -> &[EntryId]
-    where
-        K: std::borrow::Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        self.0.get(key).map_or(&[], Claims::all)
-    }
-
-    pub(crate) fn only<Q>(&self, key: &Q) -> Option<EntryId>
-    where
-        K: std::borrow::Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        self.0.get(key).and_then(Claims::only)
-    }
-}
 
 /// A member that went away: the group's `member` may still name it until the directory's own clean-up has run, and must
 /// not give the membership to the next entry of that name.
@@ -148,12 +82,13 @@ pub(crate) struct Tables {
     pub(super) sessions_of: HashMap<EntryId, HashSet<EntryId>>,
     pub(super) skipped: usize,
     departed: HashMap<(EntryId, UserName), Departure>,
-    /// Entries that lost a reference or came with one to nothing, since the last time that they were taken.
+    /// Entries to be looked at again, since the last time that they were taken: that lost a reference or came with one to
+    /// nothing, or may not be there.
     suspects: Vec<EntryId>,
     /// Entries that we deleted ourselves: a push that was on its way must not bring them back.
     deleted: HashSet<EntryId>,
     /// The last that went, whoever deleted them: the answer to a write or read from before must not bring them back. A
-    /// list may go on after one.
+    /// list may go on after one. What was not known is `Skipped`.
     pub(super) gone: VecDeque<(EntryId, Kept)>,
 }
 
@@ -162,16 +97,22 @@ impl Tables {
     pub(crate) fn put(&mut self, decoded: Decoded, source: Source) {
         let Decoded { id, csn, item } = decoded;
         let in_order = source.is_in_order();
-        let is_gone = || !self.slots.contains_key(&id) && self.gone.iter().any(|(gone, _)| *gone == id);
-        if self.deleted.contains(&id) || (!in_order && is_gone()) {
+        let is_gone = !self.slots.contains_key(&id) && self.is_gone(id);
+        if self.deleted.contains(&id) || (!in_order && is_gone) {
             return;
         }
-        if let Some(slot) = self.slots.get_mut(&id)
+        if let Some(slot) = self.slots.get(&id)
             && csn < slot.csn
             && (slot.ahead || !in_order)
         {
-            slot.seen = true;
             return;
+        }
+        if !self.outlasts_rivals(id, &csn, &item, source) {
+            return;
+        }
+        // It was told of its end before: that may have overtaken what is said now.
+        if source == Source::Push && is_gone {
+            self.suspects.push(id);
         }
         let before = self.take(id);
         let kept = match item {
@@ -195,7 +136,40 @@ impl Tables {
         }
         let ahead = !in_order && before.as_ref().is_none_or(|slot| slot.ahead || slot.csn != csn);
         self.index(id, &kept);
-        self.slots.insert(id, Slot { csn, kept, ahead, seen: true });
+        self.slots.insert(id, Slot { csn, kept, ahead });
+    }
+
+    /// Two entries can't have one DN: of this one and those that have its own, the newest stays, and is looked at again. slapd
+    /// does not tell of every end where an entry is deleted at the moment at which another one of its DN is added. A refresh
+    /// tells of what is there, even where that is older: the directory was set back.
+    fn outlasts_rivals(&mut self, id: EntryId, csn: &str, item: &Item, source: Source) -> bool {
+        let named = match item {
+            Item::User(user, _) => self.users.get(&user.name),
+            Item::Group(group) => self.groups.get(&group.name),
+            Item::Datacenter(dc) => self.datacenters.get(&dc.name),
+            Item::Session(_) | Item::Claim(_) | Item::Skipped => &[],
+        };
+        // what has a user's name and is no user has another DN
+        let is_rival = |other: &EntryId| {
+            let slot = self.slots.get(other);
+            *other != id && slot.is_some_and(|slot| !matches!(slot.kept, Kept::Claim(_)))
+        };
+        let rivals: Vec<EntryId> = named.iter().copied().filter(is_rival).collect();
+        for rival in rivals {
+            let is_newer = |slot: &Slot| *slot.csn > *csn && (slot.ahead || source != Source::Refresh);
+            if self.slots.get(&rival).is_some_and(is_newer) {
+                self.suspects.push(rival);
+                return false;
+            }
+            self.end(rival, source == Source::Refresh);
+            self.suspects.push(id);
+        }
+        true
+    }
+
+    /// Whether the directory said not long ago that the entry went.
+    fn is_gone(&self, id: EntryId) -> bool {
+        self.gone.iter().any(|(gone, _)| *gone == id)
     }
 
     /// Whether the entry refers to one that is not there.
@@ -220,16 +194,27 @@ impl Tables {
     /// `by_refresh`: the groups were read after the entry went.
     fn forget_entry(&mut self, id: EntryId, by_refresh: bool) {
         self.deleted.remove(&id);
-        let Some(slot) = self.take(id) else { return };
+        let was = match self.end(id, by_refresh) {
+            Some(slot) => slot.kept,
+            // What is said of it may still be on its way.
+            None if !self.is_gone(id) => Kept::Skipped,
+            None => return,
+        };
+        if self.gone.len() >= GONE {
+            self.gone.pop_front();
+        }
+        self.gone.push_back((id, was));
+    }
+
+    /// Takes an entry away, and what refers to it.
+    fn end(&mut self, id: EntryId, by_refresh: bool) -> Option<Slot> {
+        let slot = self.take(id)?;
         match &slot.kept {
             Kept::User(user, _) => self.depart(&user.name, by_refresh),
             Kept::Datacenter(dc) => self.depart_datacenter(&dc.name),
             Kept::Group(_) | Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => {}
         }
-        if self.gone.len() >= GONE {
-            self.gone.pop_front();
-        }
-        self.gone.push_back((id, slot.kept));
+        Some(slot)
     }
 
     /// Forgets an entry that we deleted, and keeps pushes of its last states out until the push of its end arrives.
@@ -240,28 +225,33 @@ impl Tables {
         }
     }
 
-    /// A refresh begins: nothing is seen yet, and what we wrote before it is as old as everything else.
+    /// A refresh begins: what we wrote before it is as old as everything else.
     pub(crate) fn begin_refresh(&mut self) {
         for slot in self.slots.values_mut() {
-            slot.seen = false;
             slot.ahead = false;
         }
         self.deleted.clear();
     }
 
-    /// The refresh says that this entry is unchanged.
-    pub(crate) fn present(&mut self, id: EntryId) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.seen = true;
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// All that are here.
+    pub(crate) fn known(&self) -> Vec<EntryId> {
+        self.slots.keys().copied().collect()
+    }
+
+    /// After a refresh: of those that were `known` before the directory said which it has, the others are gone.
+    pub(crate) fn keep_only(&mut self, known: &[EntryId], there: &HashSet<EntryId>) {
+        for id in known.iter().filter(|id| !there.contains(id)) {
+            self.forget_entry(*id, true);
         }
     }
 
-    /// The refresh is complete and named everything that exists: the rest is gone.
-    pub(crate) fn drop_unseen(&mut self) {
-        let gone: Vec<EntryId> = self.slots.iter().filter(|(_, slot)| !slot.seen).map(|(id, _)| *id).collect();
-        for id in gone {
-            self.forget_entry(id, true);
-        }
+    /// The entry is to be looked at again: the directory does not seem to have it.
+    pub(crate) fn suspect(&mut self, id: EntryId) {
+        self.suspects.push(id);
     }
 
     /// The groups that the user of this name went away from, as long as they may still name him.
@@ -290,6 +280,13 @@ impl Tables {
             if self.departed.remove(&(group.id, member.clone())).is_some() {
                 self.suspects.push(group.id);
             }
+        }
+    }
+
+    /// At the DN that the entry had as of `csn` the directory has another one, or none.
+    pub(crate) fn displaced(&mut self, id: EntryId, csn: &str) {
+        if self.slots.get(&id).is_some_and(|slot| *slot.csn == *csn) {
+            self.end(id, false);
         }
     }
 
@@ -465,15 +462,6 @@ impl Tables {
 /// The key of an e-mail address in the index.
 pub(super) fn mail_key(mail: &str) -> Box<str> {
     mail.to_ascii_lowercase().into()
-}
-
-fn forget<K: Eq + Hash>(map: &mut HashMap<K, HashSet<EntryId>>, key: &K, id: EntryId) {
-    if let Some(set) = map.get_mut(key) {
-        set.remove(&id);
-        if set.is_empty() {
-            map.remove(key);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::tables::{Kept, Tables, mail_key};
 pub(crate) struct View<'a>(pub(crate) RwLockReadGuard<'a, Tables>);
 
 impl View<'_> {
-    /// The user called `name`; none where two entries claim the name, and none for the hidden `_system`.
+    /// The user called `name`; none where another entry claims the name, and none for the hidden `_system`.
     pub(crate) fn user(&self, name: &UserName) -> Option<&Arc<User>> {
         if name.as_str().eq_ignore_ascii_case(SYSTEM_USER) {
             return None;

@@ -10,7 +10,7 @@ use crate::name::{DcName, UserName};
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::{Directory, Inner, schema};
-use super::{attribute, below_nothing, bytes, gone_is_done};
+use super::{attribute, bytes, gone_is_done};
 
 impl Directory {
     /// Adds the datacenter with a new number. Where it has groups, the caller attaches them and then says
@@ -44,8 +44,7 @@ impl Directory {
         if !new.desc.is_empty() {
             entry.push(attribute("description", &new.desc));
         }
-        let raw = inner.client.add(&dn, &entry).await.map_err(below_nothing).map_err(alias_or_site)?;
-        inner.take_in(&dn, raw).await?;
+        inner.add_entry(&dn, &entry).await.map_err(alias_or_site)?;
         self.read().datacenter(&new.name).cloned().ok_or(StoreError::NotFound)
     }
 
@@ -97,11 +96,13 @@ impl Directory {
     }
 
     /// Unbinds its users and groups and detaches its groups, then deletes the entry. Nothing else is deleted.
+    ///
+    /// # Errors
+    /// [`StoreError::Contended`] where there is another datacenter of that name by now, which the replica then has.
     pub(crate) async fn delete_datacenter(&self, dc: &Datacenter) -> Result<(), StoreError> {
         let inner = &*self.0;
         self.forget_datacenter(&dc.name, false).await?;
-        inner.client.delete(&inner.decoder.tree.datacenter(&dc.name), 0, None).await?;
-        inner.replica.change(|tables| tables.remove_own(dc.id));
+        inner.delete_entry(dc.id, &inner.decoder.tree.datacenter(&dc.name), 0, None).await?;
         // Who was bound to it while it went away. refint does that too, where a server has it, but late and unseen.
         self.look_at_those_in(&dc.name).await?;
         match self.forget_datacenter(&dc.name, true).await {

@@ -11,7 +11,7 @@ use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::decode::Item;
 use super::super::{Directory, Inner, schema};
-use super::{attribute, below_nothing, bytes, gone_is_done, unique};
+use super::{ROUNDS, attribute, bytes, gone_is_done, unique};
 
 /// How long `refint` may take to come to a group, and how often the group is looked at meanwhile.
 const CLEAN_UP: Duration = Duration::from_secs(3);
@@ -38,9 +38,7 @@ impl Directory {
             entry.push(attribute(schema::DC_BOUND, &dc));
             entry.push(attribute(schema::DATACENTER_LINK, &dc));
         }
-        let raw =
-            inner.client.add(&dn, &entry).await.map_err(below_nothing).map_err(|e| unique(e, UniqueField::Alias))?;
-        inner.take_in(&dn, raw).await?;
+        inner.add_entry(&dn, &entry).await.map_err(|e| unique(e, UniqueField::Alias))?;
         self.read().group(&new.name).cloned().ok_or(StoreError::NotFound)
     }
 
@@ -119,11 +117,46 @@ impl Directory {
         gone_is_done(self.0.change_values(&tree.group(&group.name), changes).await)
     }
 
-    pub(crate) async fn delete_group(&self, group: &Group) -> Result<(), StoreError> {
+    /// Ends the attachment of the group, and what binds it to the datacenter.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if the directory has no such attachment: of parallel calls one succeeds.
+    pub(crate) async fn detach_group(&self, group: &Group, dc: &DcName) -> Result<(), StoreError> {
         let inner = &*self.0;
-        inner.client.delete(&inner.decoder.tree.group(&group.name), group.members.len(), None).await?;
-        inner.replica.change(|tables| tables.remove_own(group.id));
-        Ok(())
+        let dn = inner.decoder.tree.group(&group.name);
+        let value = vec![inner.decoder.tree.datacenter(dc).into_bytes()];
+        for _ in 0..ROUNDS {
+            let now = self.read().group_by_id(group.id).filter(|now| now.datacenters.contains(dc)).cloned();
+            let Some(now) = now else { return Err(StoreError::NotFound) };
+            let mut changes = vec![Change::Delete(schema::DATACENTER_LINK, value.clone())];
+            if now.dc_bound.as_ref() == Some(dc) {
+                changes.push(Change::Delete(schema::DC_BOUND, value.clone()));
+            }
+            match inner.client.modify(&dn, &changes, None).await {
+                Ok(raw) => inner.take_in(&dn, raw).await?,
+                Err(OpError::ValueState) => {
+                    inner.reread(&dn).await?;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            // Bound by somebody else of late.
+            let bound = self.read().group_by_id(group.id).is_some_and(|now| now.dc_bound.as_ref() == Some(dc));
+            return if bound { self.unbind_group(group, dc, false).await } else { Ok(()) };
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// Ends the membership of one who went while he was made a member. A group that is gone has no members.
+    pub(crate) async fn expel(&self, group: &GroupName, user: &UserName) -> Result<(), StoreError> {
+        self.0.leave(group, user).await
+    }
+
+    /// # Errors
+    /// [`StoreError::Contended`] where there is another group of that name by now, which the replica then has.
+    pub(crate) async fn delete_group(&self, group: &Group) -> Result<(), StoreError> {
+        let dn = self.0.decoder.tree.group(&group.name);
+        self.0.delete_entry(group.id, &dn, group.members.len(), None).await
     }
 }
 

@@ -9,13 +9,14 @@ mod sessions;
 mod ssh_keys;
 mod users;
 
-use crate::accounts::StoreError;
 use crate::accounts::error::UniqueField;
 use crate::accounts::secrets::RequestMark;
+use crate::accounts::{EntryId, StoreError};
 
 use super::Inner;
 use super::code::OpError;
 use super::connection::{Attribute, Change};
+use super::filter::Filter;
 use super::raw::RawEntry;
 use super::replica::tables::Source;
 use super::schema;
@@ -75,6 +76,49 @@ impl Inner {
             Err(OpError::ValueState) => {
                 self.reread(dn).await?;
                 Err(StoreError::Exists)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Adds an entry and takes it into the replica. Where there is one, the replica has it after that.
+    async fn add_entry(&self, dn: &str, attributes: &[Attribute]) -> Result<(), OpError> {
+        match self.client.add(dn, attributes).await.map_err(below_nothing) {
+            Ok(raw) => self.take_in(dn, raw).await.map_err(OpError::Store),
+            Err(error @ OpError::Store(StoreError::Exists)) => {
+                self.look(dn).await.map_err(OpError::Store)?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes the entry, not another one of its DN, where it also is as `state` says. slapd tells no consumer of the end
+    /// of an entry that was added after it had begun to delete an older one of that DN.
+    ///
+    /// # Errors
+    /// [`StoreError::Contended`] where there is another one or it is otherwise; the replica has it then.
+    async fn delete_entry(
+        &self,
+        id: EntryId,
+        dn: &str,
+        references: usize,
+        state: Option<Filter<'_>>,
+    ) -> Result<(), StoreError> {
+        let identity = id.to_string();
+        let this = Filter::All([Filter::Equal(schema::ENTRY_UUID, &identity)].into_iter().chain(state).collect());
+        match self.client.delete(dn, references, Some(&this)).await {
+            Ok(()) => {
+                self.replica.change(|tables| tables.remove_own(id));
+                Ok(())
+            }
+            Err(OpError::AssertionFailed) => {
+                self.look(dn).await?;
+                Err(StoreError::Contended)
+            }
+            Err(error @ OpError::Store(StoreError::NotFound)) => {
+                self.replica.change(|tables| tables.suspect(id));
+                Err(error.into())
             }
             Err(error) => Err(error.into()),
         }

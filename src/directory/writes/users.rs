@@ -15,7 +15,7 @@ use super::super::decode::{Item, LEAVING, NOWHERE, UserFacts};
 use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
-use super::{ROUNDS, attribute, below_nothing, boolean, bytes, gone_is_done, unique};
+use super::{ROUNDS, attribute, boolean, bytes, gone_is_done, unique};
 
 impl Directory {
     /// Adds the user's entry with a new number and new keys, then the memberships. `mark` is the request's, by which it is
@@ -53,13 +53,13 @@ impl Directory {
         entry.push((schema::API_KEY, vec![api_key]));
         entry.push((schema::API_KEY_HASH, vec![api_key_hash]));
         entry.push((schema::CALLBACK_KEY, vec![inner.new_callback_key()]));
-        let added = match inner.client.add(&dn, &entry).await {
+        let added = match inner.add_entry(&dn, &entry).await {
             Err(OpError::NotUnique(_)) if inner.free_identities(&new.name, &new.email).await? => {
-                inner.client.add(&dn, &entry).await
+                inner.add_entry(&dn, &entry).await
             }
             other => other,
         };
-        let raw = added.map_err(below_nothing).map_err(|error| match error {
+        added.map_err(|error| match error {
             OpError::Constraint(text) => StoreError::PasswordRefused(text),
             OpError::Schema(text) if is_packed(&new.name) => {
                 warn!(%text, "the server's schema lacks usherName: it can't hold a user name of this length");
@@ -67,7 +67,6 @@ impl Directory {
             }
             other => unique(other, UniqueField::Identity),
         })?;
-        inner.take_in(&dn, raw).await?;
         let user = self.read().user(&new.name).cloned().ok_or(StoreError::NotFound)?;
         self.complete_user(&user, &new.groups).await
     }
@@ -77,28 +76,34 @@ impl Directory {
         for group in groups {
             self.0.join(group, &user.name).await?;
         }
+        let now = self.read().user_by_id(user.id).cloned();
+        if now.is_none() {
+            self.settle_joined(user, groups).await?;
+        }
+        now.ok_or(StoreError::NotFound)
+    }
+
+    /// The end of the mark of the request that made the user, who is complete. Of several that do this at the same time one
+    /// succeeds, the others are told that the user exists.
+    pub(crate) async fn finish_user(&self, user: &User, mark: RequestMark) -> Result<Arc<User>, StoreError> {
+        self.0.finish(&self.0.decoder.tree.user(&user.name), mark).await?;
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
 
-    /// The end of the mark of the request that made the user, who is complete with these groups. Of several that do this
-    /// at the same time one succeeds, the others are told that the user exists.
-    pub(crate) async fn finish_user(
-        &self,
-        user: &User,
-        groups: &[GroupName],
-        mark: RequestMark,
-    ) -> Result<Arc<User>, StoreError> {
-        let inner = &*self.0;
-        if let Err(error) = inner.finish(&inner.decoder.tree.user(&user.name), mark).await {
-            // Deleted meanwhile: what was joined for the entry must not wait for another one of its name.
-            if self.read().user_by_id(user.id).is_none() {
-                for group in groups {
-                    inner.leave(group, &user.name).await?;
-                }
-            }
-            return Err(error);
+    /// After the user was made a member of these groups: takes that back if he was deleted meanwhile or is about to be, since
+    /// it must not wait for another one of his name. Who deletes him marks him, and then looks for his groups: what was
+    /// joined before that is seen there, and what is joined after it sees the mark here.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if so.
+    pub(crate) async fn settle_joined(&self, user: &User, groups: &[GroupName]) -> Result<(), StoreError> {
+        if groups.is_empty() || self.look_at_user(&user.name).await?.is_some_and(|now| now.id == user.id) {
+            return Ok(());
         }
-        self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
+        for group in groups {
+            self.0.leave(group, &user.name).await?;
+        }
+        Err(StoreError::NotFound)
     }
 
     /// Changes the named fields. What takes rights away is written first, what grants them last; but a password before all,
@@ -121,6 +126,7 @@ impl Directory {
         for group in &change.join {
             inner.join(group, &user.name).await?;
         }
+        self.settle_joined(user, &change.join).await?;
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
 
@@ -183,21 +189,23 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes the memberships, then the entry. The sessions belong to the entry and end with it.
+    /// Removes the memberships in `groups`, then the entry. The sessions belong to the entry and end with it.
     ///
     /// # Errors
     /// [`StoreError::Contended`] where the entry no longer has the mark: another call ended it.
-    pub(crate) async fn delete_user(&self, user: &User, mark: RequestMark) -> Result<(), StoreError> {
+    pub(crate) async fn delete_user(
+        &self,
+        user: &User,
+        groups: &[GroupName],
+        mark: RequestMark,
+    ) -> Result<(), StoreError> {
         let inner = &*self.0;
-        let groups: Vec<GroupName> = self.read().groups_of(&user.name).iter().map(|g| g.name.clone()).collect();
         for group in groups {
-            inner.leave(&group, &user.name).await?;
+            inner.leave(group, &user.name).await?;
         }
         // gone already, or renamed: content sync tells which
         let (dn, mark) = (inner.decoder.tree.user(&user.name), leaving(mark));
-        let marked = Filter::Equal(schema::UNFINISHED, &mark);
-        inner.client.delete(&dn, 0, Some(&marked)).await?;
-        inner.replica.change(|tables| tables.remove_own(user.id));
+        inner.delete_entry(user.id, &dn, 0, Some(Filter::Equal(schema::UNFINISHED, &mark))).await?;
         self.sweep_sessions_of(user.id).await;
         Ok(())
     }
@@ -389,7 +397,7 @@ impl Inner {
             changes.push(Change::Replace(schema::CALLBACK_KEY, vec![self.new_callback_key()]));
         }
         // a request that made the entry, or was about to delete it, and was cut short is not to be completed over this
-        if (now.unfinished.is_some() || facts.leaving) && (change.sets_groups || !changes.is_empty()) {
+        if (now.unfinished.is_some() || facts.leaving.is_some()) && (change.sets_groups || !changes.is_empty()) {
             changes.push(Change::set(schema::UNFINISHED, None));
         }
         changes

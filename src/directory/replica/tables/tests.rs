@@ -114,12 +114,12 @@ fn a_full_refresh_may_go_back_but_not_behind_what_we_wrote_meanwhile() {
 }
 
 #[test]
-fn what_a_refresh_did_not_name_is_gone_but_for_what_we_wrote_meanwhile() {
+fn what_the_directory_has_not_after_a_refresh_is_gone_but_for_what_we_wrote_meanwhile() {
     let mut tables = filled();
     tables.begin_refresh();
+    let known = tables.known();
     tables.put(user(3, "carol", "2"), Source::OwnWrite);
-    tables.present(id(2));
-    tables.drop_unseen();
+    tables.keep_only(&known, &HashSet::from([id(2)]));
     assert_eq!(tables.slots.len(), 2);
     assert!(tables.users.only(&name("alice")).is_none() && tables.users.only(&name("carol")).is_some());
     assert!(tables.mails.get("alice@example.org").is_empty() && tables.api_keys.only(&[1; 32]).is_none());
@@ -246,15 +246,6 @@ fn our_own_grant_counts_at_once_and_is_looked_at_again() {
 }
 
 #[test]
-fn two_entries_with_one_name_or_one_key_are_nobody() {
-    let mut tables = filled();
-    tables.put(user(3, "ALICE", "1"), Source::Push);
-    assert!(tables.users.only(&name("alice")).is_none());
-    tables.remove(id(3));
-    assert_eq!(tables.users.only(&name("alice")), Some(id(1)));
-}
-
-#[test]
 fn an_entry_that_only_claims_a_name_is_nobody_and_makes_the_user_nobody() {
     let mut tables = filled();
     tables
@@ -290,7 +281,60 @@ fn a_membership_given_again_during_an_outage_counts_in_the_end() {
     tables.put(user(1, "alice", "1"), Source::Refresh);
     tables.put(user(5, "bob", "7"), Source::Refresh);
     tables.put(group(9, "g1", &["alice", "bob"], "8"), Source::Refresh);
-    tables.drop_unseen();
+    assert_eq!(tables.users.only(&name("bob")), Some(id(5)));
     settle(&mut tables, group(9, "g1", &["alice", "bob"], "8"));
     assert_eq!(members(&tables, 9), ["alice", "bob"]);
+}
+
+#[test]
+fn of_two_entries_of_one_dn_the_newest_stays_and_is_looked_at_again() {
+    for (source, older_first) in [(Source::Push, true), (Source::Push, false), (Source::OwnWrite, true)] {
+        let mut tables = Tables::default();
+        let mut both = [group(1, "g", &[], "1"), group(2, "G", &[], "2")];
+        if !older_first {
+            both.reverse();
+        }
+        both.into_iter().for_each(|entry| tables.put(entry, source));
+        assert_eq!(tables.groups.only(&GroupName::parse("g").unwrap()), Some(id(2)), "{source:?} {older_first}");
+        assert_eq!(tables.slots.len(), 1);
+        assert_eq!(tables.take_suspects(), [id(2)]);
+    }
+    let mut tables = filled();
+    tables.put(user(5, "alice", "2"), Source::Push);
+    assert_eq!(tables.users.only(&name("alice")), Some(id(5)));
+    assert!(!is_member(&tables, "alice"), "the memberships were the other one's");
+}
+
+#[test]
+fn a_refresh_tells_what_is_there_however_old_but_not_behind_what_we_wrote_meanwhile() {
+    let mut tables = filled();
+    tables.begin_refresh();
+    tables.put(user(5, "alice", "0"), Source::Refresh);
+    assert_eq!(tables.users.only(&name("alice")), Some(id(5)), "the directory was set back");
+    tables.put(user(6, "alice", "7"), Source::OwnWrite);
+    tables.put(user(5, "alice", "0"), Source::Refresh);
+    assert_eq!(tables.users.only(&name("alice")), Some(id(6)));
+}
+
+#[test]
+fn what_has_a_users_name_in_another_dn_is_no_rival_of_his() {
+    let mut tables = filled();
+    tables.put(Decoded { id: id(7), csn: "9".into(), item: Item::Claim(vec![name("alice")]) }, Source::Push);
+    tables.put(user(1, "alice", "2"), Source::Push);
+    assert_eq!(tables.users.get(&name("alice")).len(), 2);
+    assert_eq!(tables.skipped, 1);
+}
+
+#[test]
+fn an_entry_whose_end_was_told_before_its_beginning_is_looked_at_again() {
+    let mut tables = filled();
+    tables.remove(id(7));
+    tables.put(group(7, "g7", &[], "3"), Source::Recheck);
+    assert!(!tables.slots.contains_key(&id(7)), "an answer from before");
+    tables.put(group(7, "g7", &[], "3"), Source::Push);
+    assert_eq!(tables.take_suspects(), [id(7)]);
+    tables.displaced(id(7), "2");
+    assert!(tables.slots.contains_key(&id(7)), "changed since it was asked for");
+    tables.displaced(id(7), "3");
+    assert!(!tables.slots.contains_key(&id(7)));
 }
