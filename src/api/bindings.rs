@@ -62,10 +62,15 @@ pub(super) async fn settle_group(call: &Call, group: Arc<Group>) -> Result<Arc<G
 }
 
 /// After a write that made these users members of the group: those who went meanwhile, or are about to, are none, as if
-/// they had gone after it; those who are bound to another datacenter than the group's are so no more.
-pub(super) async fn settle_members(call: &Call, group: &Group, joined: &[UserName]) -> Result<(), ApiError> {
+/// they had gone after it; those who are bound to another datacenter than the group's are so no more. The group as it is
+/// then.
+pub(super) async fn settle_members(
+    call: &Call,
+    group: Arc<Group>,
+    joined: &[UserName],
+) -> Result<Arc<Group>, ApiError> {
     if joined.is_empty() {
-        return Ok(());
+        return Ok(group);
     }
     let directory = &call.app.directory;
     let store = |error: StoreError| ApiError::store(&error, Noun::User);
@@ -74,7 +79,9 @@ pub(super) async fn settle_members(call: &Call, group: &Group, joined: &[UserNam
         directory.expel(&group.name, user).await.map_err(store)?;
     }
     let elsewhere = bound_elsewhere(&directory.read(), &there, &group.datacenters);
-    unbind(call, elsewhere).await
+    unbind(call, elsewhere).await?;
+    let now = directory.read().group_by_id(group.id).cloned();
+    now.ok_or_else(|| ApiError::not_found(Noun::Group))
 }
 
 /// After the group was attached: its members who are bound to another datacenter are so no more.

@@ -87,7 +87,7 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
         let store = |error: StoreError| ApiError::store(&error, Noun::Group);
         let group = call.app.directory.create_group(new).await.map_err(store)?;
         let group = bindings::settle_group(call, group).await.map_err(store)?;
-        bindings::settle_members(call, &group, &members).await?;
+        let group = bindings::settle_members(call, group, &members).await?;
         Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })
 }
@@ -121,7 +121,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             group = bindings::settle_group(call, group).await.map_err(store)?;
         }
         // Whoever binds one that was a member before sees that.
-        bindings::settle_members(call, &group, &joined).await?;
+        let group = bindings::settle_members(call, group, &joined).await?;
         Ok(Reply::ok(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })
 }

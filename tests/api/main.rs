@@ -17,6 +17,8 @@ mod datacenters;
 #[cfg(test)]
 mod edges;
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
 mod esdc_api;
 #[cfg(test)]
 mod listeners;
@@ -26,6 +28,8 @@ mod long_names;
 mod neighbours;
 #[cfg(test)]
 mod openapi;
+#[cfg(test)]
+mod pair;
 #[cfg(test)]
 mod protocol;
 #[cfg(test)]

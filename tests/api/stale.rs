@@ -1,109 +1,11 @@
 //! Calls on a daemon whose replica is old: content sync has not told it yet what another daemon wrote, on an entry that
 //! a rule relates. The directory must hold what the rules say all the same, from the moment of the answer.
 
-use std::cell::Cell;
-use std::time::Duration;
+use serde_json::json;
 
-use serde_json::{Value, json};
-
-use crate::support::http::encode;
-use crate::support::{Api, Ldap, SyncProxy, Usherd, eventually_true};
-use crate::world::{World, user_body};
-
-const BASE: &str = "dc=example,dc=org";
-
-/// Two daemons on one directory, of which the second can be kept from learning what the first writes.
-struct Pair {
-    fresh: Api,
-    stale: Api,
-    ldap: Ldap,
-    proxy: SyncProxy,
-    caught_up: Cell<u32>,
-    _second: Usherd,
-    _first: Usherd,
-}
-
-impl Pair {
-    fn new() -> Self {
-        let World { usherd: first, root: fresh } = World::new();
-        let (second, proxy) = first.second_behind_proxy();
-        let stale = fresh.moved_to(&second.anonymous());
-        let ldap = first.ldap();
-        Self { fresh, stale, ldap, proxy, caught_up: Cell::new(0), _second: second, _first: first }
-    }
-
-    /// The second daemon knows all that was written until now, and learns nothing more until this is called again.
-    fn part(&self) {
-        self.proxy.release();
-        // Content sync tells in the order of the writes.
-        let count = self.caught_up.get() + 1;
-        self.caught_up.set(count);
-        let desc = format!("written {count} times");
-        self.fresh.put("/dc/main/", &json!({ "desc": desc })).result(200);
-        eventually_true(Duration::from_secs(10), "the second daemon catches up", || {
-            self.stale.get("/dc/main/").result(200)["desc"] == *desc
-        });
-        self.proxy.hold();
-    }
-
-    /// A user who is bound to nothing.
-    fn user(&self, name: &str, more: Value) {
-        let mut body = user_body(name, &json!({"dc_bound": false, "email": mail(name)}));
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        self.fresh.post(&user(name), &body).result(201);
-    }
-
-    fn group(&self, name: &str, body: Value) {
-        self.fresh.post(&group(name), &body).result(201);
-    }
-
-    fn datacenter(&self, name: &str) {
-        self.fresh.post(&dc(name), &json!({"site": format!("{name}.example.com"), "owner": "admin"})).result(201);
-    }
-
-    /// The values of `attribute` of the one entry for which `filter` is true, as the directory has them.
-    #[track_caller]
-    fn stored(&self, filter: &str, attribute: &str) -> Vec<String> {
-        let found = self.ldap.search(BASE, "sub", filter, &[attribute]);
-        assert_eq!(found.len(), 1, "{filter}: {found:?}");
-        found[0].all(attribute)
-    }
-
-    #[track_caller]
-    fn assert_unbound(&self, username: &str) {
-        assert_eq!(self.stored(&format!("(mail={})", mail(username)), "usherDcBound"), [""; 0], "{username}");
-    }
-
-    /// No user and no group is bound or attached to the datacenter.
-    #[track_caller]
-    fn assert_nothing_in(&self, name: &str) {
-        let filter = format!("(|(usherDcBound=cn={name},{DCS})(usherDatacenterLink=cn={name},{DCS}))");
-        assert_eq!(self.ldap.search(BASE, "sub", &filter, &["usherDcBound", "usherDatacenterLink"]), []);
-    }
-}
-
-const DCS: &str = "ou=datacenters,dc=example,dc=org";
-
-fn user(name: &str) -> String {
-    format!("/accounts/user/{}/", encode(name))
-}
-
-fn group(name: &str) -> String {
-    format!("/accounts/group/{name}/")
-}
-
-fn dc(name: &str) -> String {
-    format!("/dc/{name}/")
-}
-
-fn bind(dc: &str) -> Value {
-    json!({"dc_bound": true, "dc": dc})
-}
-
-/// The address of the user, whose name begins like no other one.
-fn mail(name: &str) -> String {
-    format!("{}@example.com", name.get(..8).unwrap_or(name))
-}
+use crate::pair::{BASE, DCS, Pair, bind, dc, group, user};
+use crate::support::Request;
+use crate::world::user_body;
 
 /// A name of the greatest length: its entry has another kind of DN.
 fn long(start: &str) -> String {
@@ -400,7 +302,7 @@ fn nobody_is_made_an_owner_between_the_last_look_at_what_he_owns_and_his_end() {
         assert_eq!(pair.fresh.post("/dc/dc8/", &body).result(400), refusal);
     };
     let stale = &pair.stale;
-    pair.proxy.before_deletion(|| stale.delete("/accounts/user/ends/"), own).result(200);
+    pair.proxy.before(Request::Deletion, || stale.delete("/accounts/user/ends/"), own).result(200);
     assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=admin,ou=people,{BASE}")]);
     assert_eq!(pair.ldap.search(BASE, "sub", "(|(uid=ends)(cn=dc8))", &["cn"]), []);
 }

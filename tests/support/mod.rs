@@ -22,7 +22,7 @@ pub(crate) use daemon::{AdminEnv, Builder, Usherd, alive};
 pub(crate) use full_socket::FullSocket;
 pub(crate) use http::{Api, Response};
 pub(crate) use ldap::Ldap;
-pub(crate) use sync_proxy::SyncProxy;
+pub(crate) use sync_proxy::{Request, SyncProxy};
 
 /// Calls `probe` until it gives a value, at most for `limit`; `what` is said when it never did.
 #[track_caller]

@@ -1,6 +1,6 @@
 //! A socket in front of an LDAP server's own, which can hold back what content sync says: whoever connects through it
 //! then has an old replica, while all else passes. Or what the server says to changes of groups, which are done then and
-//! not yet answered. It can hold deletions too, on their way to the server.
+//! not yet answered. It can hold requests too, on their way to the server.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -25,23 +25,48 @@ const GROUPS: &[u8] = b"ou=groups,";
 pub(crate) struct SyncProxy {
     socket: PathBuf,
     gate: Arc<Mutex<Gate>>,
-    deletions: Arc<Deletions>,
+    requests: Arc<Requests>,
+    /// The connections on which content sync was asked for.
+    syncs: Arc<Mutex<Vec<UnixStream>>>,
 }
 
-/// Whether deletions are held, and how many are.
+/// What can be held on its way to the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    Deletion,
+    /// A modify of a group.
+    GroupChange,
+    ContentSync,
+}
+
+impl Request {
+    fn of(message: &[u8]) -> Option<Self> {
+        match operation(message) {
+            DELETION => Some(Self::Deletion),
+            MODIFY if contains(message, GROUPS) => Some(Self::GroupChange),
+            _ if contains(message, SYNC_REQUEST) => Some(Self::ContentSync),
+            _ => None,
+        }
+    }
+}
+
+/// Which requests are held, and how many are.
 #[derive(Default)]
-struct Deletions {
-    state: Mutex<(bool, usize)>,
+struct Requests {
+    state: Mutex<(Option<Request>, usize)>,
     changed: Condvar,
 }
 
-impl Deletions {
-    /// Waits while they are held.
-    fn pass(&self) {
+impl Requests {
+    /// Waits while such requests are held.
+    fn pass(&self, request: Request) {
         let mut state = self.state.lock().unwrap();
+        if state.0 != Some(request) {
+            return;
+        }
         state.1 += 1;
         self.changed.notify_all();
-        let mut state = self.changed.wait_while(state, |(held, _)| *held).unwrap();
+        let mut state = self.changed.wait_while(state, |(held, _)| *held == Some(request)).unwrap();
         state.1 -= 1;
     }
 }
@@ -65,17 +90,19 @@ impl SyncProxy {
     /// Listens on `socket` for connections to the server that listens on `server`.
     pub(crate) fn start(socket: &Path, server: &Path) -> Self {
         let listener = UnixListener::bind(socket).unwrap();
-        let (gate, deletions) = (Arc::new(Mutex::new(Gate::default())), Arc::new(Deletions::default()));
-        let (server, shared, held) = (server.to_owned(), Arc::clone(&gate), Arc::clone(&deletions));
+        let proxy =
+            Self { socket: socket.to_owned(), gate: Arc::default(), requests: Arc::default(), syncs: Arc::default() };
+        let (gate, requests, syncs) = (proxy.gate.clone(), proxy.requests.clone(), proxy.syncs.clone());
+        let server = server.to_owned();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 // A server that is gone: so is the connection.
                 if let Ok(server) = UnixStream::connect(&server) {
-                    connect(client, server, Arc::clone(&shared), Arc::clone(&held));
+                    connect(client, server, &gate, &requests, &syncs);
                 }
             }
         });
-        Self { socket: socket.to_owned(), gate, deletions }
+        proxy
     }
 
     /// As in `directory.urls`.
@@ -102,43 +129,66 @@ impl SyncProxy {
         }
     }
 
-    /// Runs `meanwhile` once a deletion that `delete` leads to is on its way to the server, before it comes there.
-    pub(crate) fn before_deletion<T: Send>(&self, delete: impl FnOnce() -> T + Send, meanwhile: impl FnOnce()) -> T {
-        self.deletions.state.lock().unwrap().0 = true;
+    /// Ends the connections on which content sync was asked for.
+    pub(crate) fn cut_content_sync(&self) {
+        for connection in self.syncs.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Runs `meanwhile` once such a request, to which `act` leads, is on its way to the server, before it comes there.
+    pub(crate) fn before<T: Send>(
+        &self,
+        request: Request,
+        act: impl FnOnce() -> T + Send,
+        meanwhile: impl FnOnce(),
+    ) -> T {
+        self.requests.state.lock().unwrap().0 = Some(request);
         thread::scope(|scope| {
-            let deleting = scope.spawn(delete);
-            let state = self.deletions.state.lock().unwrap();
+            let acting = scope.spawn(act);
+            let state = self.requests.state.lock().unwrap();
             let limit = Duration::from_secs(5);
-            let waited = self.deletions.changed.wait_timeout_while(state, limit, |(_, waiting)| *waiting == 0);
+            let waited = self.requests.changed.wait_timeout_while(state, limit, |(_, waiting)| *waiting == 0);
             let came = !waited.unwrap().1.timed_out();
             if came {
                 meanwhile();
             }
-            self.deletions.state.lock().unwrap().0 = false;
-            self.deletions.changed.notify_all();
-            assert!(came, "nothing is deleted");
-            deleting.join().unwrap()
+            self.requests.state.lock().unwrap().0 = None;
+            self.requests.changed.notify_all();
+            assert!(came, "there is no such request");
+            acting.join().unwrap()
         })
     }
 }
 
 /// Passes messages on in both directions until one side ends.
-fn connect(client: UnixStream, server: UnixStream, gate: Arc<Mutex<Gate>>, deletions: Arc<Deletions>) {
+fn connect(
+    client: UnixStream,
+    server: UnixStream,
+    gate: &Arc<Mutex<Gate>>,
+    requests: &Arc<Requests>,
+    syncs: &Arc<Mutex<Vec<UnixStream>>>,
+) {
     let sync_search = Arc::new(OnceLock::<Vec<u8>>::new());
     let group_changes = Arc::new(Mutex::new(HashSet::<Vec<u8>>::new()));
     let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let (noted, changes) = (Arc::clone(&sync_search), Arc::clone(&group_changes));
+    let (gate, requests, syncs) = (Arc::clone(gate), Arc::clone(requests), Arc::clone(syncs));
     thread::spawn(move || {
         while let Some(message) = next_message(&mut from_client) {
-            if contains(&message, SYNC_REQUEST) {
-                noted.set(message_id(&message).to_vec()).expect("one content sync on a connection");
-            }
-            match operation(&message) {
-                DELETION => deletions.pass(),
-                MODIFY if contains(&message, GROUPS) => {
+            let request = Request::of(&message);
+            match request {
+                Some(Request::ContentSync) => {
+                    noted.set(message_id(&message).to_vec()).expect("one content sync on a connection");
+                    syncs.lock().unwrap().push(from_client.try_clone().unwrap());
+                }
+                Some(Request::GroupChange) => {
                     changes.lock().unwrap().insert(message_id(&message).to_vec());
                 }
-                _ => {}
+                Some(Request::Deletion) | None => {}
+            }
+            if let Some(request) = request {
+                requests.pass(request);
             }
             if to_server.write_all(&message).is_err() {
                 break;

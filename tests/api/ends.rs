@@ -1,0 +1,200 @@
+//! Entries that end while others act on them, or on their names: what the daemons show is what the directory has, and
+//! nothing waits there for the next one of the name.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::crossing::together;
+use crate::pair::{BASE, Pair, dc, group, user};
+use crate::support::{Api, Ldap, Request, Usherd, eventually_true};
+use crate::world::user_body;
+
+/// Longer than a second look takes to come.
+const HEALED: Duration = Duration::from_secs(10);
+
+fn exists(ldap: &Ldap, filter: &str) -> bool {
+    !ldap.search(BASE, "sub", filter, &["cn"]).is_empty()
+}
+
+#[test]
+fn a_name_that_is_deleted_and_created_at_once_is_shown_as_the_directory_has_it() {
+    let first = Usherd::start();
+    let (api, ldap) = (first.api(), first.ldap());
+    let site = json!({"site": "race.example.com", "owner": "admin"});
+    for (path, body, filter) in [
+        ("/accounts/group/race/", json!({"dc_bound": false}), "(&(objectClass=usherGroup)(cn=race))"),
+        ("/dc/race/", site, "(&(objectClass=usherDatacenter)(cn=race))"),
+    ] {
+        for round in 0..12 {
+            let statuses = together([&first, &first], 24, |api, i| {
+                let call = || if i % 6 == 0 { api.post(path, &body) } else { api.delete(path) };
+                (0..4).map(|_| call().status).max().unwrap_or(0)
+            });
+            assert!(statuses.iter().all(|status| [200, 201, 400, 404, 406].contains(status)), "{statuses:?}");
+            eventually_true(HEALED, "the API shows what the directory has", || {
+                (api.get(path).status == 200) == exists(&ldap, filter)
+            });
+            if round % 2 == 0 && exists(&ldap, filter) {
+                api.delete(path).result(200);
+                assert!(!exists(&ldap, filter));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_group_or_datacenter_created_again_as_the_daemon_did_not_know_is_deleted_by_its_name() {
+    let pair = Pair::new();
+    for (path, filter) in [(group("again"), "(cn=again)"), (dc("dc9"), "(cn=dc9)")] {
+        let create = || {
+            let body = if path.starts_with("/dc/") {
+                json!({"site": "dc9.example.com", "owner": "admin"})
+            } else {
+                json!({"dc_bound": false})
+            };
+            pair.fresh.post(&path, &body).result(201);
+        };
+        create();
+        pair.part();
+        pair.fresh.delete(&path).result(200);
+        create();
+        pair.stale.delete(&path).result(200);
+        assert_eq!(pair.stale.get(&path).status, 404);
+        assert!(!exists(&pair.ldap, filter));
+        eventually_true(HEALED, "the other daemon knows it", || pair.fresh.get(&path).status == 404);
+    }
+}
+
+#[test]
+fn what_a_call_finds_missing_or_there_is_shown_so_even_where_content_sync_does_not_say_it() {
+    let pair = Pair::new();
+    pair.group("went", json!({"dc_bound": false}));
+    pair.datacenter("dc9");
+    pair.part();
+    for path in [group("went"), dc("dc9")] {
+        pair.fresh.delete(&path).result(200);
+        assert_eq!(pair.stale.get(&path).status, 200);
+        assert_eq!(pair.stale.delete(&path).status, 404);
+        eventually_true(HEALED, "it is no longer shown", || pair.stale.get(&path).status == 404);
+    }
+    pair.group("came", json!({"dc_bound": false}));
+    pair.datacenter("dc8");
+    for (path, body) in [(group("came"), json!({"dc_bound": false})), (dc("dc8"), json!({"site": "x.example.com"}))] {
+        assert_eq!(pair.stale.get(&path).status, 404);
+        assert_eq!(pair.stale.post(&path, &body).status, 406);
+        assert_eq!(pair.stale.get(&path).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn who_was_deleted_while_content_sync_was_asked_for_is_gone() {
+    let pair = Pair::new();
+    pair.user("leaver", json!({}));
+    pair.group("seen", json!({"dc_bound": false, "users": ["leaver"]}));
+    pair.part();
+    pair.proxy.release();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    pair.proxy.before(
+        Request::ContentSync,
+        || pair.proxy.cut_content_sync(),
+        || {
+            // reads the members
+            stale.post("/dc/dc3/group/seen/", &json!({})).result(201);
+            fresh.delete(&user("leaver")).result(200);
+        },
+    );
+    eventually_true(HEALED, "he is gone on the second daemon", || stale.get(&user("leaver")).status == 404);
+}
+
+/// The members of `name`, as the directory has them.
+fn stored_members(ldap: &Ldap, name: &str) -> Vec<String> {
+    ldap.search(BASE, "sub", &format!("(&(objectClass=usherGroup)(cn={name}))"), &["member"])[0].all("member")
+}
+
+#[test]
+fn nobody_is_left_a_member_who_is_deleted_before_the_membership_is_written() {
+    let pair = Pair::new();
+    pair.group("joined", json!({"dc_bound": false}));
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    type Join = fn(&Api, &str) -> u16;
+    let joins: [(&str, Join, &[u16]); 3] = [
+        ("one", |api, _| api.put(&group("joined"), &json!({"users": ["one"]})).status, &[200]),
+        ("two", |api, name| api.put(&user(name), &json!({"groups": ["joined"]})).status, &[404]),
+        (
+            "three",
+            |api, name| {
+                let body = user_body(name, &json!({"dc_bound": false, "groups": ["joined"]}));
+                api.post(&user(name), &body).status
+            },
+            &[404],
+        ),
+    ];
+    for (name, join, statuses) in joins {
+        if name != "three" {
+            pair.user(name, json!({}));
+        }
+        pair.part();
+        pair.proxy.release();
+        let leave = || {
+            eventually_true(HEALED, "the first daemon knows him", || fresh.get(&user(name)).status == 200);
+            fresh.delete(&user(name)).result(200);
+        };
+        let status = pair.proxy.before(Request::GroupChange, || join(stale, name), leave);
+        assert!(statuses.contains(&status), "{name}: {status}");
+        assert_eq!(stored_members(&pair.ldap, "joined"), [""; 0], "{name}");
+        // the next one of the name, whoever makes it
+        pair.ldap.add(&format!("dn: uid={name},ou=people,{BASE}\nobjectClass: inetOrgPerson\ncn: x\nsn: x\n"));
+        for api in [fresh, stale] {
+            eventually_true(HEALED, "the entry counts", || api.get(&user(name)).status == 200);
+            assert_eq!(api.get(&user(name)).result(200)["groups"], json!([]));
+        }
+    }
+}
+
+#[test]
+fn nobody_becomes_a_member_between_the_last_look_at_his_groups_and_his_end() {
+    let pair = Pair::new();
+    pair.user("ends", json!({}));
+    pair.group("late", json!({"dc_bound": false}));
+    pair.part();
+    let stale = &pair.stale;
+    let join = || {
+        assert_eq!(pair.fresh.put(&group("late"), &json!({"users": ["ends"]})).result(200)["users"], json!([]));
+        assert_eq!(stored_members(&pair.ldap, "late"), [""; 0]);
+        assert_eq!(
+            pair.fresh.put(&user("ends"), &json!({"groups": ["late"]})).status,
+            200,
+            "his own change ends the mark"
+        );
+    };
+    // which begins anew
+    pair.proxy.before(Request::Deletion, || stale.delete(&user("ends")), join).result(200);
+    assert_eq!(stored_members(&pair.ldap, "late"), [""; 0]);
+    assert!(!exists(&pair.ldap, "(uid=ends)"));
+}
+
+#[test]
+fn of_parallel_calls_that_detach_one_group_one_succeeds() {
+    let first = Usherd::start();
+    let second = first.second("second");
+    let both = [&first, &second];
+    first.api().post("/dc/dc3/", &json!({"site": "dc3.example.com"})).result(201);
+    for body in [json!({"dc_bound": false}), json!({"dc_bound": true, "dc": "dc3"})] {
+        first.api().post(&group("g1"), &body).result(201);
+        if body["dc_bound"] == Value::Bool(false) {
+            first.api().post("/dc/dc3/group/g1/", &json!({})).result(201);
+        }
+        for daemon in both {
+            let attached = || daemon.api().get("/dc/dc3/group/g1/").status == 200;
+            eventually_true(HEALED, "both know the attachment", attached);
+        }
+        let statuses = together(both, 32, |api, _| api.delete("/dc/dc3/group/g1/").status);
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+        assert!(statuses.iter().all(|status| [200, 404].contains(status)), "{statuses:?}");
+        let left = first.ldap().search(BASE, "sub", "(cn=g1)", &["usherDatacenterLink", "usherDcBound"]);
+        assert_eq!([left[0].all("usherDatacenterLink"), left[0].all("usherDcBound")], [[""; 0]; 2]);
+        first.api().delete(&group("g1")).result(200);
+        eventually_true(HEALED, "both know its end", || second.api().get(&group("g1")).status == 404);
+    }
+}
