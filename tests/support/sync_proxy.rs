@@ -26,8 +26,6 @@ pub(crate) struct SyncProxy {
     socket: PathBuf,
     gate: Arc<Mutex<Gate>>,
     requests: Arc<Requests>,
-    /// The connections on which content sync was asked for.
-    syncs: Arc<Mutex<Vec<UnixStream>>>,
 }
 
 /// What can be held on its way to the server.
@@ -90,15 +88,14 @@ impl SyncProxy {
     /// Listens on `socket` for connections to the server that listens on `server`.
     pub(crate) fn start(socket: &Path, server: &Path) -> Self {
         let listener = UnixListener::bind(socket).unwrap();
-        let proxy =
-            Self { socket: socket.to_owned(), gate: Arc::default(), requests: Arc::default(), syncs: Arc::default() };
-        let (gate, requests, syncs) = (proxy.gate.clone(), proxy.requests.clone(), proxy.syncs.clone());
+        let proxy = Self { socket: socket.to_owned(), gate: Arc::default(), requests: Arc::default() };
+        let (gate, requests) = (proxy.gate.clone(), proxy.requests.clone());
         let server = server.to_owned();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 // A server that is gone: so is the connection.
                 if let Ok(server) = UnixStream::connect(&server) {
-                    connect(client, server, &gate, &requests, &syncs);
+                    connect(client, server, &gate, &requests);
                 }
             }
         });
@@ -129,11 +126,9 @@ impl SyncProxy {
         }
     }
 
-    /// Ends the connections on which content sync was asked for.
-    pub(crate) fn cut_content_sync(&self) {
-        for connection in self.syncs.lock().unwrap().drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
+    /// Forgets what was held back, and holds nothing more.
+    pub(crate) fn lose(&self) {
+        *self.gate.lock().unwrap() = Gate::default();
     }
 
     /// Runs `meanwhile` once such a request, to which `act` leads, is on its way to the server, before it comes there.
@@ -147,7 +142,7 @@ impl SyncProxy {
         thread::scope(|scope| {
             let acting = scope.spawn(act);
             let state = self.requests.state.lock().unwrap();
-            let limit = Duration::from_secs(5);
+            let limit = Duration::from_secs(20);
             let waited = self.requests.changed.wait_timeout_while(state, limit, |(_, waiting)| *waiting == 0);
             let came = !waited.unwrap().1.timed_out();
             if came {
@@ -162,25 +157,18 @@ impl SyncProxy {
 }
 
 /// Passes messages on in both directions until one side ends.
-fn connect(
-    client: UnixStream,
-    server: UnixStream,
-    gate: &Arc<Mutex<Gate>>,
-    requests: &Arc<Requests>,
-    syncs: &Arc<Mutex<Vec<UnixStream>>>,
-) {
+fn connect(client: UnixStream, server: UnixStream, gate: &Arc<Mutex<Gate>>, requests: &Arc<Requests>) {
     let sync_search = Arc::new(OnceLock::<Vec<u8>>::new());
     let group_changes = Arc::new(Mutex::new(HashSet::<Vec<u8>>::new()));
     let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let (noted, changes) = (Arc::clone(&sync_search), Arc::clone(&group_changes));
-    let (gate, requests, syncs) = (Arc::clone(gate), Arc::clone(requests), Arc::clone(syncs));
+    let (gate, requests) = (Arc::clone(gate), Arc::clone(requests));
     thread::spawn(move || {
         while let Some(message) = next_message(&mut from_client) {
             let request = Request::of(&message);
             match request {
                 Some(Request::ContentSync) => {
                     noted.set(message_id(&message).to_vec()).expect("one content sync on a connection");
-                    syncs.lock().unwrap().push(from_client.try_clone().unwrap());
                 }
                 Some(Request::GroupChange) => {
                     changes.lock().unwrap().insert(message_id(&message).to_vec());
