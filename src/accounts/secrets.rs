@@ -193,6 +193,11 @@ pub(crate) fn new_token() -> Secret {
     Secret::new(hex(&random::<20>()))
 }
 
+/// Whether the text could be a token of ours.
+pub(crate) fn is_token(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use fmt::Write;

@@ -11,6 +11,7 @@ use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
 use super::{ApiError, App, Caller, Credential};
+use crate::accounts::secrets::is_token;
 use crate::accounts::{Session, Timestamp, User};
 use crate::directory::View;
 
@@ -55,6 +56,32 @@ fn presented(headers: &HeaderMap) -> Presented<'_> {
     }
 }
 
+/// Why credentials are refused.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// Nobody has them: guessing.
+    Wrong(&'static str),
+    /// They are malformed, or somebody's who may not use them.
+    Text(&'static str),
+    /// The key of an inactive user, which the original refuses as it refuses calls.
+    Forbidden,
+}
+
+impl Refusal {
+    /// The answer; the 429 of decision 14 where there was too much guessing.
+    fn answer(self, app: &App, peer: IpAddr) -> ApiError {
+        match self {
+            Self::Wrong(text) => {
+                app.metrics.wrong_credentials();
+                let throttled = app.throttle.bad_credentials.take(peer.into(), Instant::now()).err();
+                throttled.unwrap_or_else(|| refused(text))
+            }
+            Self::Text(text) => refused(text),
+            Self::Forbidden => ApiError::forbidden(),
+        }
+    }
+}
+
 /// The caller.
 ///
 /// # Errors
@@ -66,26 +93,47 @@ pub(super) fn authenticate(
     now: Timestamp,
     peer: IpAddr,
 ) -> Result<Caller, ApiError> {
-    let wrong = |text| {
-        app.metrics.wrong_credentials();
-        app.throttle.bad_credentials.take(peer.into(), Instant::now()).err().unwrap_or_else(|| refused(text))
-    };
-    match presented(headers) {
-        Presented::Nothing => Err(refused(NOT_PROVIDED)),
-        Presented::NoToken => Err(refused(NO_TOKEN)),
-        Presented::TokenWithSpaces => Err(refused(SPACES)),
-        Presented::OddToken => Err(refused(ODD_TOKEN)),
+    identify(app, view, &presented(headers), now).map_err(|refusal| refusal.answer(app, peer))
+}
+
+/// Refuses wrong credentials where none are needed: the original looks at them for every URL. Those that count as none
+/// are not refused, and no token that may have been good before its session was over: who logs in again may still send it.
+///
+/// # Errors
+/// As [`authenticate`].
+pub(super) fn refuse_wrong(
+    app: &App,
+    view: &View<'_>,
+    headers: &HeaderMap,
+    now: Timestamp,
+    peer: IpAddr,
+) -> Result<(), ApiError> {
+    let presented = presented(headers);
+    let was_ours = matches!(presented, Presented::Token(Some(token)) if is_token(token));
+    match identify(app, view, &presented, now) {
+        Ok(_) | Err(Refusal::Forbidden | Refusal::Text(NOT_PROVIDED)) => Ok(()),
+        Err(Refusal::Wrong(_) | Refusal::Text(INVALID_TOKEN)) if was_ours => Ok(()),
+        Err(refusal) => Err(refusal.answer(app, peer)),
+    }
+}
+
+fn identify(app: &App, view: &View<'_>, presented: &Presented<'_>, now: Timestamp) -> Result<Caller, Refusal> {
+    match presented {
+        Presented::Nothing => Err(Refusal::Text(NOT_PROVIDED)),
+        Presented::NoToken => Err(Refusal::Text(NO_TOKEN)),
+        Presented::TokenWithSpaces => Err(Refusal::Text(SPACES)),
+        Presented::OddToken => Err(Refusal::Text(ODD_TOKEN)),
         Presented::ApiKey(key) => {
             let user = key
                 .and_then(|key| view.user_by_api_key(&app.ring.lookup_hash(key)))
-                .ok_or_else(|| wrong(INVALID_KEY))?;
+                .ok_or(Refusal::Wrong(INVALID_KEY))?;
             check_api_key(user, now)?;
             Ok(Caller { user: Arc::clone(user), credential: Credential::ApiKey })
         }
         Presented::Token(token) => {
             let session = token.and_then(|token| view.session(&app.ring.lookup_hash(token)));
             let user = session.and_then(|session| view.unambiguous(session.user));
-            let (Some(session), Some(user)) = (session, user) else { return Err(wrong(INVALID_TOKEN)) };
+            let (Some(session), Some(user)) = (session, user) else { return Err(Refusal::Wrong(INVALID_TOKEN)) };
             check_session(session, user, now)?;
             Ok(Caller { user: Arc::clone(user), credential: Credential::Token(session.clone()) })
         }
@@ -113,30 +161,30 @@ fn refused(text: &'static str) -> ApiError {
 }
 
 /// The owner of a key: API access is asked for before activity.
-fn check_api_key(user: &User, now: Timestamp) -> Result<(), ApiError> {
+fn check_api_key(user: &User, now: Timestamp) -> Result<(), Refusal> {
     if !user.api_access {
-        return Err(refused(NO_API_ACCESS));
+        return Err(Refusal::Text(NO_API_ACCESS));
     }
     if !user.usable_at(now) {
-        return Err(ApiError::forbidden());
+        return Err(Refusal::Forbidden);
     }
     Ok(())
 }
 
 /// The owner of a token: activity is asked for first, API access last. An expired session is like none; one of another
 /// password was ended by the change (decision 13). Neither is guessing, so neither counts as a wrong token.
-fn check_session(session: &Session, user: &User, now: Timestamp) -> Result<(), ApiError> {
+fn check_session(session: &Session, user: &User, now: Timestamp) -> Result<(), Refusal> {
     if !session.is_of(user) {
-        return Err(refused(INVALID_TOKEN));
+        return Err(Refusal::Text(INVALID_TOKEN));
     }
     if !user.usable_at(now) {
-        return Err(refused(INACTIVE));
+        return Err(Refusal::Text(INACTIVE));
     }
     if session.expires <= now {
-        return Err(refused(NOT_PROVIDED));
+        return Err(Refusal::Text(NOT_PROVIDED));
     }
     if !user.api_access {
-        return Err(refused(NO_API_ACCESS));
+        return Err(Refusal::Text(NO_API_ACCESS));
     }
     Ok(())
 }
@@ -219,8 +267,12 @@ mod tests {
         User { password_epoch: PasswordEpoch([1; 16]), ..samples::user("bob") }
     }
 
-    fn text(result: Result<(), ApiError>) -> String {
-        result.map_or_else(|error| error.text().into_owned(), |()| "fine".to_owned())
+    fn text(result: Result<(), Refusal>) -> &'static str {
+        match result {
+            Ok(()) => "fine",
+            Err(Refusal::Forbidden) => "forbidden",
+            Err(Refusal::Wrong(text) | Refusal::Text(text)) => text,
+        }
     }
 
     #[test]
@@ -240,7 +292,7 @@ mod tests {
         let no_api = User { api_access: false, ..user() };
         let neither = User { enabled: false, api_access: false, ..user() };
         let other_password = User { password_epoch: PasswordEpoch([2; 16]), ..user() };
-        let forbidden = "You do not have permission to perform this action.";
+        let forbidden = "forbidden";
         let inactive = "User inactive or deleted.";
         let no_access = "User account is not allowed to access API";
         for (who, by_key, by_token) in [

@@ -186,7 +186,7 @@ where
     }
 }
 
-/// Login and ping.
+/// Login and ping. Nobody needs credentials for them, but wrong ones are refused.
 async fn serve_open<B>(
     app: &Arc<App>,
     peer: IpAddr,
@@ -199,6 +199,7 @@ async fn serve_open<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    auth::refuse_wrong(app, &app.directory.read(), &head.headers, now, peer)?;
     if head.method == Method::OPTIONS {
         return Ok(form.page(StatusCode::OK, JSON, endpoint.options.bytes().to_vec()));
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::http::exchange;
 use crate::support::{Api, Response, Usherd};
+use crate::world::World;
 
 fn allow(answer: &Response) -> Vec<String> {
     let mut methods: Vec<String> =
@@ -49,11 +50,57 @@ fn urls_work_with_and_without_the_slash_and_others_are_not_found() {
 #[test]
 fn ping_answers_anybody() {
     let usherd = Usherd::start();
-    for api in [usherd.anonymous(), usherd.anonymous().with_header("ES-API-KEY", "wrong")] {
+    for api in [usherd.anonymous(), usherd.api()] {
         let answer = api.get("/ping/");
         assert_eq!((answer.status, answer.text().as_str()), (200, "\"pong\""));
         assert_eq!(answer.header("es_version"), None);
         assert_eq!(allow(&answer), ["GET", "OPTIONS"]);
+    }
+}
+
+#[test]
+fn wrong_credentials_are_refused_where_none_are_needed_but_an_old_token_is_none() {
+    let world = World::new();
+    world.create("nobody1", &json!({"dc_bound": false, "api_access": true}));
+    let anonymous = world.usherd.anonymous();
+    let good = json!({"username": "admin", "password": world.usherd.admin.password});
+    let all = |api: &Api| {
+        [
+            api.post("/accounts/login/", &good),
+            api.get("/accounts/login/"),
+            api.send("OPTIONS", "/accounts/login/", &[], b""),
+            api.get("/ping/"),
+            api.send("OPTIONS", "/ping/", &[], b""),
+        ]
+    };
+    let key = |key: &str| anonymous.clone().with_header("ES-API-KEY", key);
+    let token = |value: &str| anonymous.clone().with_header("Authorization", value);
+    for (api, text) in [
+        (key("bad"), "Invalid API key"),
+        (token("Token bad"), "Invalid token."),
+        (token("Token"), "Invalid token header. No credentials provided."),
+        (token("Token a b"), "Invalid token header. Token string should not contain spaces."),
+    ] {
+        for answer in all(&api) {
+            assert_eq!(answer.detail(403), text);
+            assert_eq!(answer.header("es_version"), None);
+        }
+    }
+    let session = world.login("nobody1");
+    let statuses = |api: &Api| all(api).map(|answer| answer.status);
+    assert_eq!(statuses(&session), [200, 405, 200, 200, 200]);
+    world.root.put("/accounts/user/nobody1/", &json!({"api_access": false})).result(200);
+    for answer in all(&session) {
+        assert_eq!(answer.detail(403), "User account is not allowed to access API");
+    }
+    world.root.put("/accounts/user/nobody1/", &json!({"api_access": true, "is_active": false})).result(200);
+    for answer in all(&session) {
+        assert_eq!(answer.detail(403), "User inactive or deleted.");
+    }
+    // A new password ends the session. What is left of it keeps nobody from logging in.
+    world.root.put("/accounts/user/nobody1/", &json!({"is_active": true, "password": "pw-new"})).result(200);
+    for old in [session, token("Token 0123456789012345678901234567890123456789"), token("Basic eDp5"), key("")] {
+        assert_eq!(statuses(&old), [200, 405, 200, 200, 200]);
     }
 }
 

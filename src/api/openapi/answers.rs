@@ -29,6 +29,14 @@ pub(super) fn shared() -> Vec<Named> {
             ),
         ),
         (
+            "WrongCredentials",
+            refusal(
+                "None are needed, and those that are there are wrong or without API access.",
+                &one_of(&auth::refusals().collect::<Vec<_>>()),
+                &["Allow"],
+            ),
+        ),
+        (
             "MethodNotAllowed",
             refusal(
                 "Another method than those that this URL has.",
@@ -113,12 +121,8 @@ pub(super) fn of(operation: &Operation, handler: Handler) -> Value {
     put(StatusCode::METHOD_NOT_ALLOWED, shared_answer("MethodNotAllowed"));
     put(StatusCode::NOT_ACCEPTABLE, shared_answer("NotAcceptable"));
     put(StatusCode::INTERNAL_SERVER_ERROR, shared_answer("Internal"));
-    if !open {
-        put(StatusCode::FORBIDDEN, shared_answer("Forbidden"));
-    }
-    if !open || operation.method == Method::POST {
-        put(StatusCode::TOO_MANY_REQUESTS, shared_answer("Throttled"));
-    }
+    put(StatusCode::FORBIDDEN, shared_answer(if open { "WrongCredentials" } else { "Forbidden" }));
+    put(StatusCode::TOO_MANY_REQUESTS, shared_answer("Throttled"));
     if operation.pattern.contains('{') {
         put(StatusCode::NOT_FOUND, shared_answer("NoResource"));
     }
@@ -158,8 +162,9 @@ pub(super) fn of_options(route: &Route, is_open: bool) -> Value {
     let shown = reference("schemas", "Description");
     let mut all = Map::new();
     all.insert("200".to_owned(), answer("What there is at the URL.", &shown, &["Allow"]));
-    let shared = [("403", "Forbidden", !is_open), ("404", "NoResource", route.pattern.contains('{'))];
-    let shared = shared.into_iter().chain([("406", "NotAcceptable", true), ("429", "Throttled", !is_open)]);
+    let forbidden = if is_open { "WrongCredentials" } else { "Forbidden" };
+    let shared = [("403", forbidden, true), ("404", "NoResource", route.pattern.contains('{'))];
+    let shared = shared.into_iter().chain([("406", "NotAcceptable", true), ("429", "Throttled", true)]);
     for (status, name, applies) in shared.chain([("500", "Internal", true)]) {
         if applies {
             all.insert(status.to_owned(), shared_answer(name));
