@@ -1,10 +1,14 @@
 //! Passwords: hashing new ones. Verifying is a bind, so that every scheme of an imported entry works and the server's
 //! password policy counts; only for an account that the server lets nobody bind as, a hash is verified here.
 
-use argon2::password_hash::{self, PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{Output, ParamsString, PasswordHash, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use super::secrets::{Secret, random};
+
+/// Memory of at least this size, in bytes, is given back to the system when it is freed. glibc keeps smaller pieces, in a pool of
+/// every thread that ever had one: bursts of new passwords would leave hundreds of MiB there. What is not used costs nothing.
+const GIVEN_BACK: usize = (32 << 20) + 1;
 
 /// The cost of a new Argon2id hash (RFC 9106). The defaults are OWASP's: 19 MiB, two passes, one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +37,17 @@ impl Cost {
     /// The cost is out of argon2's range.
     pub(crate) fn hash(self, password: &Secret) -> Result<String, String> {
         let params = Params::new(self.memory, self.passes, self.lanes, None).map_err(|e| e.to_string())?;
-        let salt = SaltString::encode_b64(&random::<16>()).map_err(|e| e.to_string())?;
-        let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password(password.reveal().as_bytes(), &salt)
-            .map_err(|e| e.to_string())?;
-        Ok(format!("{{ARGON2}}{hash}"))
+        let salt = random::<16>();
+        let hash = digest(&params, &salt, password)?;
+        let salt = SaltString::encode_b64(&salt).map_err(|e| e.to_string())?;
+        let phc = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&params).map_err(|e| e.to_string())?,
+            salt: Some(salt.as_salt()),
+            hash: Some(hash),
+        };
+        Ok(format!("{{ARGON2}}{phc}"))
     }
 
     /// Whether `stored`, a value of `userPassword`, is the password's hash. Takes as long as [`Self::hash`] whatever is
@@ -46,13 +56,10 @@ impl Cost {
     /// # Errors
     /// The cost is out of argon2's range.
     pub(crate) fn verify(self, stored: &Secret, password: &Secret) -> Result<bool, String> {
-        let verified = self
-            .own(stored.reveal().as_bytes())
-            .map(|hash| Argon2::default().verify_password(password.reveal().as_bytes(), &hash));
-        match verified {
-            Some(Ok(())) => Ok(true),
-            Some(Err(password_hash::Error::Password)) => Ok(false),
-            _ => self.hash(password).map(|_| false),
+        match self.own(stored.reveal().as_bytes()) {
+            // compared in constant time
+            Some((params, salt, hash)) => Ok(digest(&params, &salt, password)? == hash),
+            None => self.hash(password).map(|_| false),
         }
     }
 
@@ -61,12 +68,17 @@ impl Cost {
         self.own(stored).is_some()
     }
 
-    fn own(self, stored: &[u8]) -> Option<PasswordHash<'_>> {
+    /// The parameters, the salt and the digest of a hash of exactly this cost.
+    fn own(self, stored: &[u8]) -> Option<(Params, Vec<u8>, Output)> {
         let phc = std::str::from_utf8(stored.strip_prefix(b"{ARGON2}")?).ok()?;
         let hash = PasswordHash::new(phc).ok()?;
         let params = Params::new(self.memory, self.passes, self.lanes, Some(Params::DEFAULT_OUTPUT_LEN)).ok()?;
-        let is_own = hash.algorithm == Algorithm::Argon2id.ident() && Params::try_from(&hash).ok()? == params;
-        is_own.then_some(hash)
+        let is_own = hash.algorithm == Algorithm::Argon2id.ident()
+            && hash.version == Some(Version::V0x13.into())
+            && Params::try_from(&hash).ok()? == params;
+        let mut salt = [0; 64];
+        let salt = hash.salt?.decode_b64(&mut salt).ok()?;
+        is_own.then_some((params, salt.to_vec(), hash.hash?))
     }
 
     /// Whether a stored value is weaker than this cost: another scheme, or fewer KiB or passes.
@@ -85,6 +97,17 @@ impl Cost {
         }
         memory < self.memory || passes < self.passes
     }
+}
+
+/// The digest of the default length.
+fn digest(params: &Params, salt: &[u8], password: &Secret) -> Result<Output, String> {
+    let mut memory: Vec<Block> = Vec::with_capacity(params.block_count().max(GIVEN_BACK / Block::SIZE + 1));
+    memory.resize(params.block_count(), Block::default());
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    Output::init_with(Params::DEFAULT_OUTPUT_LEN, |out| {
+        Ok(argon2.hash_password_into_with_memory(password.reveal().as_bytes(), salt, out, &mut memory)?)
+    })
+    .map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
