@@ -112,6 +112,40 @@ fn who_was_deleted_right_before_the_server_was_killed_is_gone_on_the_other_daemo
     eventually_true(HEALED, "he is gone", || stale.get(&user("leaver")).status == 404);
 }
 
+#[test]
+fn a_daemon_follows_and_starts_also_while_the_server_begins_no_content_sync() {
+    let pair = Pair::new();
+    pair.user("leaver", json!({}));
+    pair.user("stays", json!({}));
+    pair.part();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    let cut = || {
+        kill(pair.first.slapd_pid().unwrap(), Signal::SIGKILL).unwrap();
+        pair.proxy.lose();
+    };
+    let follow = |api: &Api| {
+        eventually_true(HEALED, "what changed is shown", || {
+            api.get(&user("leaver")).status == 404
+                && api.get(&user("comes")).status == 200
+                && api.get(&user("stays")).result(200)["first_name"] == "New"
+        });
+    };
+    pair.proxy.before(Request::ContentSync, cut, || {
+        eventually_true(HEALED, "a new server takes a write", || {
+            fresh.put(&user("stays"), &json!({"first_name": "New"})).status == 200
+        });
+        fresh.delete(&user("leaver")).result(200);
+        pair.user("comes", json!({}));
+        follow(stale);
+        assert_eq!(stale.root().get("/health/ready").status, 503);
+        let urls = format!("directory.urls=[\"{}\"]", pair.proxy.url());
+        let third = pair.first.second_with("third", &[&urls]);
+        follow(&fresh.moved_to(&third.anonymous()));
+    });
+    eventually_true(HEALED, "content sync goes on", || stale.root().get("/health/ready").status == 200);
+    follow(stale);
+}
+
 /// The members of `name`, as the directory has them.
 fn stored_members(ldap: &Ldap, name: &str) -> Vec<String> {
     ldap.search(BASE, "sub", &format!("(&(objectClass=usherGroup)(cn={name}))"), &["member"])[0].all("member")

@@ -56,14 +56,20 @@ struct Requests {
 }
 
 impl Requests {
-    /// Waits while such requests are held.
-    fn pass(&self, request: Request) {
+    /// Whether such requests are held, and this one with them.
+    fn hold(&self, request: Request) -> bool {
         let mut state = self.state.lock().unwrap();
-        if state.0 != Some(request) {
-            return;
+        let held = state.0 == Some(request);
+        if held {
+            state.1 += 1;
+            self.changed.notify_all();
         }
-        state.1 += 1;
-        self.changed.notify_all();
+        held
+    }
+
+    /// Waits while they are.
+    fn wait(&self, request: Request) {
+        let state = self.state.lock().unwrap();
         let mut state = self.changed.wait_while(state, |(held, _)| *held == Some(request)).unwrap();
         state.1 -= 1;
     }
@@ -160,10 +166,11 @@ impl SyncProxy {
 fn connect(client: UnixStream, server: UnixStream, gate: &Arc<Mutex<Gate>>, requests: &Arc<Requests>) {
     let sync_search = Arc::new(OnceLock::<Vec<u8>>::new());
     let group_changes = Arc::new(Mutex::new(HashSet::<Vec<u8>>::new()));
-    let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    let (mut from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let (noted, changes) = (Arc::clone(&sync_search), Arc::clone(&group_changes));
     let (gate, requests) = (Arc::clone(gate), Arc::clone(requests));
     thread::spawn(move || {
+        let to_server = Arc::new(Mutex::new(to_server));
         while let Some(message) = next_message(&mut from_client) {
             let request = Request::of(&message);
             match request {
@@ -175,14 +182,18 @@ fn connect(client: UnixStream, server: UnixStream, gate: &Arc<Mutex<Gate>>, requ
                 }
                 Some(Request::Deletion) | None => {}
             }
-            if let Some(request) = request {
-                requests.pass(request);
-            }
-            if to_server.write_all(&message).is_err() {
+            // Those that come after it pass, as in a server that works on several at a time.
+            if let Some(request) = request.filter(|request| requests.hold(*request)) {
+                let (requests, to_server) = (Arc::clone(&requests), Arc::clone(&to_server));
+                thread::spawn(move || {
+                    requests.wait(request);
+                    let _ = to_server.lock().unwrap().write_all(&message);
+                });
+            } else if to_server.lock().unwrap().write_all(&message).is_err() {
                 break;
             }
         }
-        let _ = to_server.shutdown(Shutdown::Both);
+        let _ = to_server.lock().unwrap().shutdown(Shutdown::Both);
     });
     let (mut from_server, mut to_client) = (server, client);
     thread::spawn(move || {

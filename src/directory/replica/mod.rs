@@ -24,7 +24,7 @@ pub(crate) struct Replica {
     tables: RwLock<Tables>,
     in_sync: AtomicBool,
     reconnects: AtomicU64,
-    /// True once the first refresh was complete.
+    /// True once all that the directory has was read.
     filled: watch::Sender<bool>,
     /// Entries to be read again; see `recheck`.
     rechecks: mpsc::UnboundedSender<EntryId>,
@@ -75,11 +75,16 @@ impl Replica {
             self.reconnects.fetch_add(1, Ordering::Relaxed);
         }
         if in_sync {
-            self.filled.send_replace(true);
+            self.set_filled();
         }
     }
 
-    /// Waits until the first refresh is complete.
+    /// All that the directory has was read once.
+    fn set_filled(&self) {
+        self.filled.send_replace(true);
+    }
+
+    /// Waits until all that the directory has was read once.
     pub(crate) async fn wait_filled(&self) {
         // The sender lives in self, so the wait can't fail.
         let _ = self.filled.subscribe().wait_for(|filled| *filled).await;

@@ -31,6 +31,11 @@ use super::tables::Source;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How long a change may take on the provider while others overtake it.
 const SETTLED: Duration = Duration::from_secs(5);
+/// How long the provider is waited for before what it has is asked for without it. slapd begins no content sync while any
+/// change is under way, and under many writers one nearly always is.
+const WAITED: Duration = Duration::from_millis(300);
+/// How much of the time may go into that, as its divisor.
+const SHARE: u32 = 4;
 /// How often the provider is asked for a sign of life. A stopped server keeps its connections open.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
@@ -174,6 +179,8 @@ impl Consumer {
         let mut keepalive = tokio::time::interval_at(tokio::time::Instant::now() + KEEPALIVE, KEEPALIVE);
         keepalive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         debug!(with_cookie, "content sync started");
+        let mut began = false;
+        let mut due = tokio::time::Instant::now() + WAITED;
         loop {
             let next = tokio::select! {
                 next = stream.next() => next,
@@ -181,7 +188,14 @@ impl Consumer {
                     self.sign_of_life(alive.clone()).await?;
                     continue;
                 }
+                () = tokio::time::sleep_until(due), if !began => {
+                    let start = Instant::now();
+                    self.read_meanwhile(progress.cookie.as_deref(), &alive).await?;
+                    due = tokio::time::Instant::now() + WAITED.max(start.elapsed() * SHARE);
+                    continue;
+                }
             };
+            began = true;
             match next {
                 Ok(Some(message)) if message.is_intermediate() => {
                     self.info(parse_syncinfo(message), progress, &alive).await?;
@@ -270,12 +284,30 @@ impl Consumer {
         Ok(())
     }
 
+    /// Brings the replica up to date while the provider has not begun to: a daemon that starts is ready then.
+    async fn read_meanwhile(&self, cookie: Option<&[u8]>, ldap: &Ldap) -> Result<(), End> {
+        let csn = cookie.and_then(|cookie| csns(cookie).min());
+        self.read_newer(csn, ldap).await?;
+        self.drop_absent(ldap).await?;
+        self.replica.set_filled();
+        debug!("content sync has not begun; all that is new was read");
+        Ok(())
+    }
+
     /// Reads what the refresh left out. slapd sends no entry that is newer than its contextCSN, and pushes only what is
     /// written after the search began; but contextCSN stays behind a write that is done while an older one is not. Such
     /// an entry comes neither in the refresh nor after it. All of them are newer than the refresh's own cookie says.
     async fn catch_up(&self, cookie: Option<&[u8]>, ldap: &Ldap) -> Result<(), End> {
-        let Some(csn) = cookie.and_then(|cookie| csns(cookie).min()) else { return Ok(()) };
-        let filter = Filter::All(vec![ours(), Filter::AtLeast(schema::ENTRY_CSN, csn)]);
+        match cookie.and_then(|cookie| csns(cookie).min()) {
+            Some(csn) => self.read_newer(Some(csn), ldap).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reads what is as new as this, or all there is.
+    async fn read_newer(&self, csn: Option<&str>, ldap: &Ldap) -> Result<(), End> {
+        let newer = csn.map(|csn| Filter::AtLeast(schema::ENTRY_CSN, csn));
+        let filter = Filter::All([ours()].into_iter().chain(newer).collect());
         for raw in self.search(ldap, &filter, schema::REPLICATED).await? {
             if let Some(decoded) = self.decoder.decode(&raw, None) {
                 self.replica.change(|tables| tables.put(decoded, Source::CatchUp));
