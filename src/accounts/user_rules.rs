@@ -164,7 +164,10 @@ pub(crate) fn update(body: &Map<String, Value>, target: &Updating<'_>, lookup: &
         if entitled {
             let same_dc = (!rights.super_admin).then_some(user.dc_bound.as_ref());
             groups = groups_or_error(&mut input, &wanted, same_dc, lookup);
-        } else if !are_these(&wanted, current) {
+        } else if are_these(&wanted, current) {
+            // That he has them makes them no others.
+            groups_or_error(&mut input, &wanted, Some(user.dc_bound.as_ref()), lookup);
+        } else {
             input.errors.add("groups", NO_PERMISSION);
         }
     }

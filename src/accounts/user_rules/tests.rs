@@ -195,13 +195,17 @@ fn an_owner_without_rights_changes_no_rights_of_his() {
             "{key}"
         );
     }
-    let same = json!({"is_active": 1, "api_access": true, "is_super_admin": 0, "dc_bound": true, "groups": "FREE,in3",
+    let same = json!({"is_active": 1, "api_access": true, "is_super_admin": 0, "dc_bound": true, "groups": "IN3",
         "first_name": "New", "password": "x", "api_key": true});
-    let change = put(&user, &[&free, &in3], same, &nobody, "main").unwrap();
+    let change = put(&user, &[&in3], same, &nobody, "main").unwrap();
     assert_eq!(change.first_name.as_deref(), Some("New"));
     assert!(change.new_api_key && change.join.is_empty() && change.leave.is_empty());
     assert_eq!((change.is_active, change.api_access, change.super_admin), (None, None, None));
     assert_eq!(change.dc_bound, None);
+    // the rule of all who are no SuperAdmins, whether or not he has them already (contract 3.4)
+    let unbound = json!({"groups": ["You don't have permission to use DC-unbound groups."]});
+    let both = json!({"groups": "FREE,in3"});
+    assert_eq!(put(&user, &[&free, &in3], both, &nobody, "main").unwrap_err(), unbound);
 }
 
 #[test]
