@@ -1,10 +1,12 @@
-//! A second look at entries that refer to what went away.
+//! A second look at entries that refer to what went away, or may not be there themselves.
 //!
 //! When an entry is deleted or renamed, slapd's `refint` changes those that refer to it late, leaves their entryCSN and
 //! tells no consumer (field notes 1.1). So each of these is read again: soon, and once more when the clean-up must be
 //! over. A reference that was given again in between can be taken away by the same clean-up, unseen: the last look
 //! settles that too. So does what comes with a reference to nothing: it may have been written while the entry went away.
 //! However many references an entry loses at a time, it is read a few times only.
+//!
+//! What has or had its DN in common with another entry is read by that DN, and whichever is there stays.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -87,9 +89,9 @@ impl Rechecks {
         }
     }
 
-    /// Reads what is at the entry's DN into the replica; whether that told anything. `last`: where there is nothing, the
-    /// entry is gone. Before that content sync is about to say so, or this server is behind the one that said that it is
-    /// there.
+    /// Reads what is at the entry's DN into the replica; whether that told anything. Where there is nothing, or an older
+    /// entry, content sync is about to say what became of it, or this server is behind the one that it comes from: that
+    /// counts at the `last` look only.
     async fn look_at(&self, id: EntryId, asked: Instant, last: bool) -> Result<bool, OpError> {
         let Some((dn, csn)) = self.dn(id) else {
             self.replica.change(|tables| tables.forget_departures(id));
@@ -98,11 +100,17 @@ impl Rechecks {
         let raw = self.client.read(&dn, schema::REPLICATED).await?;
         debug!(dn, "read again after something that it refers to went away, or another one of its DN came");
         let decoded = raw.and_then(|raw| self.decoder.decode(&raw, None));
-        Ok(self.replica.change(|tables| {
-            if decoded.as_ref().map_or(last, |decoded| decoded.id != id) {
+        Ok(self.replica.change(|tables| match decoded {
+            Some(same) if same.id == id => tables.settle(same, asked, OVER),
+            Some(other) if last || other.csn >= csn => {
                 tables.displaced(id, &csn);
+                tables.settle(other, asked, OVER)
             }
-            decoded.map_or(last, |decoded| tables.settle(decoded, asked, OVER))
+            None if last => {
+                tables.displaced(id, &csn);
+                true
+            }
+            _ => false,
         }))
     }
 
