@@ -194,6 +194,11 @@ impl ApiError {
         }
     }
 
+    /// The directory can't be asked.
+    pub(super) fn no_directory() -> Self {
+        Self::unavailable("The directory is unavailable. Please try again.")
+    }
+
     /// The answer to a store's refusal about an object of this kind.
     pub(crate) fn store(error: &StoreError, noun: Noun) -> Self {
         match error {
@@ -222,7 +227,7 @@ impl ApiError {
             }
             StoreError::Unavailable(why) => {
                 tracing::warn!(reason = %why, "the directory is unavailable");
-                Self::unavailable("The directory is unavailable. Please try again.")
+                Self::no_directory()
             }
         }
     }

@@ -82,6 +82,9 @@ where
         };
     };
     (form.allow, form.view) = (Some(&endpoint.allow), endpoint.route.view);
+    if !app.directory.is_started() {
+        return form.error(&ApiError::no_directory(), None);
+    }
     match serve(app, peer, head, body, endpoint, args, &mut form).await {
         Ok(answer) => answer,
         Err((error, who)) => form.error(&error, (!endpoint.open).then_some(who)),

@@ -66,7 +66,8 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     serve(config, parts, http, &mut end).await
 }
 
-/// The start order: bind, open the directory, serve, say so, wait for the end, drain.
+/// The start order: bind, serve, start the directory, say so, wait for the end, drain. Until the directory is there, calls
+/// are told to come back, and the lookup socket's wait.
 ///
 /// # Errors
 /// As [`run`].
@@ -80,13 +81,8 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
         listeners.push(Listener::Unix(socket::bind("http.socket", path, socket::FOR_GROUP).await?));
     }
     let keys = socket::bind("lookup.socket", &config.lookup.socket, socket::FOR_ALL).await?;
-    let Some(directory) = open(&config, &parts, end).await? else { return Ok(()) };
-    // A decoy that is cheaper than real passwords tells who exists; logins work all the same.
+    let directory = Directory::new(&config.directory, parts.ring.clone(), parts.cost)?;
     let bootstrap = Bootstrap::new(&config.directory, parts.ring.clone(), parts.cost)?;
-    if let Err(error) = bootstrap.renew_decoy().await {
-        warn!(%error, "the decoy entry could not be checked");
-    }
-
     let connections = files::http_connections(config.http.max_connections);
     let config = Arc::new(config);
     let app =
@@ -100,6 +96,13 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
         }
     };
     let http = tokio::spawn(api::serve(listeners, app.clone(), connections, stopping()));
+    if !start(&directory, end).await? {
+        return Ok(());
+    }
+    // A decoy that is cheaper than real passwords tells who exists; logins work all the same.
+    if let Err(error) = bootstrap.renew_decoy().await {
+        warn!(%error, "the decoy entry could not be checked");
+    }
     let keys = tokio::spawn(api::lookup::serve(keys, directory, parts.policy, stopping()));
     admin::say(&format!("usherd ready: {scheme}://{address}/api"));
     notify::notify("READY=1");
@@ -124,22 +127,21 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
     Ok(())
 }
 
-/// Opens the directory, trying again while it does not answer; `None` if the daemon is told to end meanwhile.
-async fn open(config: &Config, parts: &Parts, end: &mut End) -> Result<Option<Directory>, String> {
+/// Starts the directory, trying again while it does not answer; false if the daemon is told to end meanwhile.
+async fn start(directory: &Directory, end: &mut End) -> Result<bool, String> {
     loop {
-        let attempt = Directory::open(&config.directory, parts.ring.clone(), parts.cost);
         let result = tokio::select! {
-            result = attempt => result,
-            () = end.wait() => return Ok(None),
+            result = directory.start() => result,
+            () = end.wait() => return Ok(false),
         };
         match result {
-            Ok(directory) => return Ok(Some(directory)),
+            Ok(()) => return Ok(true),
             Err(OpenError::Unfit(why)) => return Err(why),
             Err(error @ OpenError::Unavailable(_)) => warn!(%error, retry_s = RETRY.as_secs(), "not ready"),
         }
         tokio::select! {
             () = tokio::time::sleep(RETRY) => {}
-            () = end.wait() => return Ok(None),
+            () = end.wait() => return Ok(false),
         }
     }
 }

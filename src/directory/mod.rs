@@ -72,7 +72,7 @@ pub(crate) struct Health {
     pub(crate) reconnects: u64,
 }
 
-/// Why the directory can't be opened.
+/// Why the directory can't be started.
 #[derive(Debug)]
 pub(crate) enum OpenError {
     /// It does not answer: worth another try.
@@ -140,29 +140,41 @@ impl Inner {
 }
 
 impl Directory {
-    /// Connects, checks the base entries and the key identifier, and fills the replica. The tasks that keep it current
-    /// run until the runtime ends.
+    /// A directory that nothing is known of yet: it is empty until it is [started](Self::start).
     ///
     /// # Errors
-    /// With a text for the operator.
-    pub(crate) async fn open(config: &config::Directory, ring: Arc<KeyRing>, cost: Cost) -> Result<Self, OpenError> {
-        let tree = dn::Tree::new(&config.base_dn).map_err(OpenError::Unfit)?;
+    /// The base DN is none.
+    pub(crate) fn new(config: &config::Directory, ring: Arc<KeyRing>, cost: Cost) -> Result<Self, String> {
+        let tree = dn::Tree::new(&config.base_dn)?;
         let decoder = Arc::new(Decoder { tree, ring: ring.clone(), cost });
         let client = Arc::new(Client::new(config));
         let (rechecks, suspects) = mpsc::unbounded_channel();
         let replica = Arc::new(Replica::new(rechecks));
-        let refusals = passwords::Refusals::default();
-        let directory = Self(Arc::new(Inner { client, decoder, ring, replica, refusals, consumer: OnceLock::new() }));
-        directory.0.check_server().await?;
-        directory.0.check_key_identifier().await?;
-        let Inner { client, decoder, replica, .. } = &*directory.0;
-        let consumer = Consumer { replica: replica.clone(), client: client.clone(), decoder: decoder.clone() };
-        directory.0.consumer.get_or_init(|| tokio::spawn(consumer.run()).abort_handle());
         let rechecks = Rechecks { replica: replica.clone(), client: client.clone(), decoder: decoder.clone() };
         tokio::spawn(rechecks.run(suspects));
+        let refusals = passwords::Refusals::default();
+        Ok(Self(Arc::new(Inner { client, decoder, ring, replica, refusals, consumer: OnceLock::new() })))
+    }
+
+    /// Connects, checks the base entries and the key identifier, and fills the replica. The tasks that keep it current
+    /// run until the runtime ends. To be called again after an error that is worth it, and not after it was done.
+    ///
+    /// # Errors
+    /// With a text for the operator.
+    pub(crate) async fn start(&self) -> Result<(), OpenError> {
+        self.0.check_server().await?;
+        self.0.check_key_identifier().await?;
+        let Inner { client, decoder, replica, .. } = &*self.0;
+        let consumer = Consumer { replica: replica.clone(), client: client.clone(), decoder: decoder.clone() };
+        self.0.consumer.get_or_init(|| tokio::spawn(consumer.run()).abort_handle());
         replica.wait_filled().await;
-        tokio::spawn(directory.clone().sweep_sessions());
-        Ok(directory)
+        tokio::spawn(self.clone().sweep_sessions());
+        Ok(())
+    }
+
+    /// Whether all that the directory has was read once: before that, nothing can be told.
+    pub(crate) fn is_started(&self) -> bool {
+        self.0.replica.is_filled()
     }
 
     /// Follows the directory no longer: the daemon ends, and the server may end with it.

@@ -44,7 +44,9 @@ fn serve_waits_for_a_directory_that_is_not_there_yet() {
     assert!(dev.stop().success());
     let log = dev.scratch().join("serve.log");
     let socket = format!("lookup.socket={}", dev.scratch().join("serve.sock").display());
-    let mut serve = usherd(&dev, "serve", &["http.listen=127.0.0.1:0", &socket]);
+    let http = dev.scratch().join("http.sock");
+    let listens = format!("http.socket={}", http.display());
+    let mut serve = usherd(&dev, "serve", &["http.listen=127.0.0.1:0", &listens, &socket]);
     serve.stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
     let mut serve = Running(serve.spawn().unwrap());
     let (sender, lines) = mpsc::channel();
@@ -52,9 +54,24 @@ fn serve_waits_for_a_directory_that_is_not_there_yet() {
     std::thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
     eventually_true(SOON, "it says that it waits", || fs::read_to_string(&log).unwrap().contains("not ready"));
     assert!(lines.try_recv().is_err(), "ready without a directory");
+    let get = |path: &str| {
+        let mut stream = UnixStream::connect(&http).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(get("/health/live").starts_with("HTTP/1.1 200 "));
+    assert!(get("/health/ready").starts_with("HTTP/1.1 503 "));
+    for path in ["/api/accounts/user/", "/api/ping/"] {
+        let answer = get(path);
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("The directory is unavailable."), "{answer}");
+    }
     dev.start_again();
     let ready = lines.recv_timeout(SOON).unwrap();
     assert!(ready.starts_with("usherd ready: http://127.0.0.1:"), "{ready}");
+    assert!(get("/health/ready").starts_with("HTTP/1.1 200 "));
+    assert!(get("/api/ping/").ends_with("\"pong\""));
 }
 
 #[test]

@@ -126,9 +126,7 @@ pub(super) fn of(operation: &Operation, handler: Handler) -> Value {
     if operation.pattern.contains('{') {
         put(StatusCode::NOT_FOUND, shared_answer("NoResource"));
     }
-    if matches!(handler, Handler::Write { .. }) || operation.body.is_some() {
-        put(StatusCode::SERVICE_UNAVAILABLE, shared_answer("Unavailable"));
-    }
+    put(StatusCode::SERVICE_UNAVAILABLE, shared_answer("Unavailable"));
     if operation.method == Method::GET {
         if !operation.query.is_empty() {
             put(StatusCode::BAD_REQUEST, shared_answer("Invalid"));
@@ -165,7 +163,7 @@ pub(super) fn of_options(route: &Route, is_open: bool) -> Value {
     let forbidden = if is_open { "WrongCredentials" } else { "Forbidden" };
     let shared = [("403", forbidden, true), ("404", "NoResource", route.pattern.contains('{'))];
     let shared = shared.into_iter().chain([("406", "NotAcceptable", true), ("429", "Throttled", true)]);
-    for (status, name, applies) in shared.chain([("500", "Internal", true)]) {
+    for (status, name, applies) in shared.chain([("500", "Internal", true), ("503", "Unavailable", true)]) {
         if applies {
             all.insert(status.to_owned(), shared_answer(name));
         }

@@ -84,6 +84,10 @@ impl Replica {
         self.filled.send_replace(true);
     }
 
+    pub(crate) fn is_filled(&self) -> bool {
+        *self.filled.borrow()
+    }
+
     /// Waits until all that the directory has was read once.
     pub(crate) async fn wait_filled(&self) {
         // The sender lives in self, so the wait can't fail.
