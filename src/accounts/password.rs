@@ -2,7 +2,7 @@
 //! password policy counts; only for an account that the server lets nobody bind as, a hash is verified here.
 
 use argon2::password_hash::{Output, ParamsString, PasswordHash, SaltString};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Argon2, Block, MIN_SALT_LEN, Params, Version};
 
 use super::secrets::{Secret, random};
 
@@ -77,7 +77,7 @@ impl Cost {
             && hash.version == Some(Version::V0x13.into())
             && Params::try_from(&hash).ok()? == params;
         let mut salt = [0; 64];
-        let salt = hash.salt?.decode_b64(&mut salt).ok()?;
+        let salt = hash.salt?.decode_b64(&mut salt).ok().filter(|salt| salt.len() >= MIN_SALT_LEN)?;
         is_own.then_some((params, salt.to_vec(), hash.hash?))
     }
 
@@ -148,10 +148,20 @@ mod tests {
         }
         let other = hash.replace("$argon2id$", "$argon2i$");
         let short = hash.rsplit_once('$').unwrap().0;
+        let salt = hash.split('$').nth(4).unwrap();
+        let briefly_salted = hash.replace(salt, "c2FsdA");
         let huge = hash.replace("m=64,", "m=4294967295,");
-        for stored in
-            [&*other, short, &*huge, "", "pw", "{SSHA}abc", "{ARGON2}", "{ARGON2}$argon2id$v=19$m=64,t=2,p=1$x$y"]
-        {
+        for stored in [
+            &*other,
+            short,
+            &*briefly_salted,
+            &*huge,
+            "",
+            "pw",
+            "{SSHA}abc",
+            "{ARGON2}",
+            "{ARGON2}$argon2id$v=19$m=64,t=2,p=1$x$y",
+        ] {
             assert!(!verify(cost, stored) && !cost.can_verify(stored.as_bytes()), "{stored}");
         }
     }

@@ -98,6 +98,7 @@ pub(super) fn authenticate(
 
 /// Refuses wrong credentials where none are needed: the original looks at them for every URL. Those that count as none
 /// are not refused, and no token that may have been good before its session was over: who logs in again may still send it.
+/// Whether it `counts` as guessing is the endpoint's to say (decision 14).
 ///
 /// # Errors
 /// As [`authenticate`].
@@ -107,12 +108,14 @@ pub(super) fn refuse_wrong(
     headers: &HeaderMap,
     now: Timestamp,
     peer: IpAddr,
+    counts: bool,
 ) -> Result<(), ApiError> {
     let presented = presented(headers);
     let was_ours = matches!(presented, Presented::Token(Some(token)) if is_token(token));
     match identify(app, view, &presented, now) {
         Ok(_) | Err(Refusal::Forbidden | Refusal::Text(NOT_PROVIDED)) => Ok(()),
         Err(Refusal::Wrong(_) | Refusal::Text(INVALID_TOKEN)) if was_ours => Ok(()),
+        Err(Refusal::Wrong(text)) if !counts => Err(refused(text)),
         Err(refusal) => Err(refusal.answer(app, peer)),
     }
 }

@@ -158,8 +158,7 @@ struct UpdatePlan {
 }
 
 fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
-    let unanswered = call.app.unanswered.now();
-    let view = call.app.directory.read();
+    let (view, unanswered) = call.app.unanswered.around(|| call.app.directory.read());
     let dc = target(call, &view)?;
     let body = call.params.object()?;
     let update = with_lookup(&view, Some(dc), |lookup| dc_rules::update(body, dc, lookup));

@@ -130,8 +130,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
 type GroupUpdate = (Arc<Group>, GroupChange, Vec<Arc<User>>);
 
 fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
-    let unanswered = call.app.unanswered.now();
-    let view = call.app.directory.read();
+    let (view, unanswered) = call.app.unanswered.around(|| call.app.directory.read());
     let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?;
     // Those too that nobody goes by now: who is not named is no member, whoever takes the name later.
     let current: Vec<&UserName> = group.members.iter().collect();

@@ -202,7 +202,8 @@ async fn serve_open<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    auth::refuse_wrong(app, &app.directory.read(), &head.headers, now, peer)?;
+    let counts = endpoint.route.pattern != "ping";
+    auth::refuse_wrong(app, &app.directory.read(), &head.headers, now, peer, counts)?;
     if head.method == Method::OPTIONS {
         return Ok(form.page(StatusCode::OK, JSON, endpoint.options.bytes().to_vec()));
     }

@@ -1,7 +1,7 @@
 //! The members and attachments that calls are adding which have not been answered yet. A call that gives a whole list
 //! (a group's users, a user's groups, a datacenter's groups) must not take away what it could not know of, so that
-//! parallel calls which add different ones all hold (contract section 0, 28). Within one daemon: what another one adds is
-//! answered for elsewhere.
+//! parallel calls which add different ones all hold (contract section 0, 28). Within one daemon: what another one is adding is
+//! not known here, and is taken away by a list without it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,10 +22,12 @@ type Counts = HashMap<Addition, usize>;
 pub(super) struct Unanswered(Mutex<Arc<Counts>>);
 
 impl Unanswered {
-    /// All of it, as it is now. To be asked for before the view that it is compared with: what shows there and is not
-    /// in this was answered for.
-    pub(super) fn now(&self) -> Known {
-        Known(self.change(|counts| Arc::clone(counts)))
+    /// What `read` reads, and what was being added right before or after that: what is read and is not among it was
+    /// answered for.
+    pub(super) fn around<T>(&self, read: impl FnOnce() -> T) -> (T, Known) {
+        let now = || self.change(|counts| Arc::clone(counts));
+        let (before, read) = (now(), read());
+        (read, Known([before, now()]))
     }
 
     /// Notes that these are being added, for as long as the result lives.
@@ -44,16 +46,20 @@ impl Unanswered {
     }
 }
 
-/// What was being added at one moment.
-pub(super) struct Known(Arc<Counts>);
+/// What was being added before and after a moment.
+pub(super) struct Known([Arc<Counts>; 2]);
 
 impl Known {
     pub(super) fn is_member(&self, group: &GroupName, user: &UserName) -> bool {
-        !self.0.is_empty() && self.0.contains_key(&Addition::Member(group.clone(), user.clone()))
+        self.has(|| Addition::Member(group.clone(), user.clone()))
     }
 
     pub(super) fn is_attachment(&self, group: &GroupName, dc: &DcName) -> bool {
-        !self.0.is_empty() && self.0.contains_key(&Addition::Attachment(group.clone(), dc.clone()))
+        self.has(|| Addition::Attachment(group.clone(), dc.clone()))
+    }
+
+    fn has(&self, addition: impl Fn() -> Addition) -> bool {
+        self.0.iter().any(|counts| !counts.is_empty() && counts.contains_key(&addition()))
     }
 }
 
@@ -89,12 +95,16 @@ mod tests {
         let (group, user) = (GroupName::parse("g").unwrap(), UserName::parse("bob").unwrap());
         let all = Arc::new(Unanswered::default());
         let addition = || vec![Addition::Member(group.clone(), user.clone())];
+        let now = || all.around(|| ()).1;
         let (first, second) = (all.adding(addition()), all.adding(addition()));
-        let early = all.now();
+        let early = now();
         drop(first);
-        assert!(all.now().is_member(&GroupName::parse("G").unwrap(), &user), "names are one whatever their case");
-        drop(second);
-        assert!(!all.now().is_member(&group, &user));
+        assert!(now().is_member(&GroupName::parse("G").unwrap(), &user), "names are one whatever their case");
+        let ((), ending) = all.around(|| drop(second));
+        let (third, beginning) = all.around(|| all.adding(addition()));
+        assert!(ending.is_member(&group, &user) && beginning.is_member(&group, &user));
+        drop(third);
+        assert!(!now().is_member(&group, &user));
         assert!(early.is_member(&group, &user), "what was known then stays known");
         assert!(!early.is_attachment(&group, &DcName::parse("bob").unwrap()));
     }

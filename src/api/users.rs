@@ -200,8 +200,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
 }
 
 fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> {
-    let unanswered = call.app.unanswered.now();
-    let view = call.app.directory.read();
+    let (view, unanswered) = call.app.unanswered.around(|| call.app.directory.read());
     let rights = subject::rights(call, &view);
     let user = subject::user(call, &view, &rights, Endpoint::User)?;
     let binds = rights.super_admin && call.params.get("dc_bound").map(boolean) == Some(Ok(true));
@@ -241,7 +240,10 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
                     Err(error) => store(error),
                 },
                 // There is another one of his name, who is marked in his place.
-                Ok(_) => continue,
+                Ok(_) => {
+                    directory.end_delete(&user, mark).await.map_err(store)?;
+                    continue;
+                }
                 Err(refusal) => refusal,
             };
             directory.end_delete(&user, mark).await.map_err(store)?;

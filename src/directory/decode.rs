@@ -22,8 +22,9 @@ pub(crate) const NOWHERE: &str = "-";
 /// How the mark of a request begins that is about to delete the entry; that of one that creates it is hexadecimal.
 pub(crate) const LEAVING: &str = "delete-";
 
-/// How long that mark counts, in seconds. A request that was cut short leaves it.
-const LEAVES_WITHIN: i64 = 60;
+/// How long that mark counts, in seconds: a request that was cut short leaves it. Long enough for clocks that differ, since
+/// the server's says when it was made and ours how long ago that is.
+const LEAVES_WITHIN: i64 = 300;
 
 /// What decoding needs to know beside the entry.
 pub(crate) struct Decoder {

@@ -70,13 +70,30 @@ fn a_group_or_datacenter_created_again_as_the_daemon_did_not_know_is_deleted_by_
 #[test]
 fn what_a_call_finds_missing_or_there_is_shown_so_even_where_content_sync_does_not_say_it() {
     let pair = Pair::new();
-    pair.group("went", json!({"dc_bound": false}));
-    pair.datacenter("dc9");
+    let (name, city) = (json!({"alias": "x"}), json!({"first_name": "x"}));
+    let all: [(String, Option<&Value>); 6] = [
+        (group("went"), None),
+        (group("went2"), Some(&name)),
+        (dc("dc9"), None),
+        (dc("dc7"), Some(&name)),
+        (user("went3"), None),
+        (user("went4"), Some(&city)),
+    ];
+    for went in ["went", "went2"] {
+        pair.group(went, json!({"dc_bound": false}));
+    }
+    for went in ["dc9", "dc7"] {
+        pair.datacenter(went);
+    }
+    for went in ["went3", "went4"] {
+        pair.user(went, json!({}));
+    }
     pair.part();
-    for path in [group("went"), dc("dc9")] {
+    for (path, change) in all {
         pair.fresh.delete(&path).result(200);
         assert_eq!(pair.stale.get(&path).status, 200);
-        assert_eq!(pair.stale.delete(&path).status, 404);
+        let answer = change.map_or_else(|| pair.stale.delete(&path), |change| pair.stale.put(&path, change));
+        assert_eq!(answer.status, 404, "{path}");
         eventually_true(HEALED, "it is no longer shown", || pair.stale.get(&path).status == 404);
     }
     pair.group("came", json!({"dc_bound": false}));

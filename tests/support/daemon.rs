@@ -192,7 +192,9 @@ impl Usherd {
         let url = text.lines().find_map(|line| line.strip_prefix("urls = [\"ldapi://")?.strip_suffix("\"]"));
         let server = url.expect("usherd.toml names the server's socket").replace("%2F", "/");
         let proxy = SyncProxy::start(&self.scratch().join("proxy"), server.as_ref());
-        let second = self.second_with("second", &[&format!("directory.urls=[\"{}\"]", proxy.url())]);
+        // What a test holds back on its way must not be given up.
+        let patience = "directory.operation-timeout-ms=30000";
+        let second = self.second_with("second", &[&format!("directory.urls=[\"{}\"]", proxy.url()), patience]);
         (second, proxy)
     }
 

@@ -156,8 +156,9 @@ impl SyncProxy {
             }
             self.requests.state.lock().unwrap().0 = None;
             self.requests.changed.notify_all();
+            let result = acting.join().unwrap();
             assert!(came, "there is no such request");
-            acting.join().unwrap()
+            result
         })
     }
 }

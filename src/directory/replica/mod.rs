@@ -1,8 +1,8 @@
 //! The replica: everything that reads need, typed, indexed, in memory.
 //!
 //! `tables` holds the entries and their indexes (`index`), `view` the questions that can be asked of them, `sync` the content sync
-//! (RFC 4533) that feeds them, `recheck` the second look at what refers to an entry that went away. One lock guards the tables;
-//! it is held for the time of an index look-up, never across I/O.
+//! (RFC 4533) that feeds them, `recheck` the second look at what refers to an entry that went away, or may have gone itself. One
+//! lock guards the tables; it is held for the time of an index look-up, never across I/O.
 
 mod index;
 pub(crate) mod recheck;
@@ -11,9 +11,9 @@ pub(crate) mod tables;
 pub(crate) mod view;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::accounts::EntryId;
 
@@ -28,6 +28,8 @@ pub(crate) struct Replica {
     filled: watch::Sender<bool>,
     /// Entries to be read again; see `recheck`.
     rechecks: mpsc::UnboundedSender<EntryId>,
+    /// Entries that the server which content sync comes from is to be asked for.
+    doubts: (Mutex<Vec<EntryId>>, Notify),
 }
 
 impl Replica {
@@ -38,6 +40,7 @@ impl Replica {
             reconnects: AtomicU64::new(0),
             filled: watch::Sender::new(false),
             rechecks,
+            doubts: Default::default(),
         }
     }
 
@@ -47,7 +50,7 @@ impl Replica {
         self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the tables, then has the entries that lost a reference looked at again.
+    /// Changes the tables, then has the suspects looked at again.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Tables) -> R) -> R {
         let (result, suspects) = {
             let mut tables: RwLockWriteGuard<'_, Tables> = self.tables.write().unwrap_or_else(PoisonError::into_inner);
@@ -59,6 +62,23 @@ impl Replica {
             let _ = self.rechecks.send(suspect);
         }
         result
+    }
+
+    /// Has the consumer ask for these entries.
+    fn doubt(&self, ids: impl Iterator<Item = EntryId>) {
+        self.doubts.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+        self.doubts.1.notify_one();
+    }
+
+    /// Waits for doubts, and takes them.
+    async fn doubted(&self) -> Vec<EntryId> {
+        loop {
+            let doubts = std::mem::take(&mut *self.doubts.0.lock().unwrap_or_else(PoisonError::into_inner));
+            if !doubts.is_empty() {
+                return doubts;
+            }
+            self.doubts.1.notified().await;
+        }
     }
 
     pub(crate) fn in_sync(&self) -> bool {

@@ -6,7 +6,7 @@
 //! settles that too. So does what comes with a reference to nothing: it may have been written while the entry went away.
 //! However many references an entry loses at a time, it is read a few times only.
 //!
-//! What has or had its DN in common with another entry is read by that DN, and whichever is there stays.
+//! What has or had its DN in common with another entry is looked at too, and what a write did not find.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -89,47 +89,38 @@ impl Rechecks {
         }
     }
 
-    /// Reads what is at the entry's DN into the replica; whether that told anything. Where there is nothing, or an older
-    /// entry, content sync is about to say what became of it, or this server is behind the one that it comes from: that
-    /// counts at the `last` look only.
+    /// Reads the entry into the replica; whether that told anything. Where there is none at its DN, or another one, content
+    /// sync is about to say so, or this server is behind the one that it comes from; after the `last` look that one is asked.
     async fn look_at(&self, id: EntryId, asked: Instant, last: bool) -> Result<bool, OpError> {
-        let Some((dn, csn)) = self.dn(id) else {
+        let Some(dn) = self.dn(id) else {
             self.replica.change(|tables| tables.forget_departures(id));
             return Ok(true);
         };
         let raw = self.client.read(&dn, schema::REPLICATED).await?;
         debug!(dn, "read again after something that it refers to went away, or another one of its DN came");
-        let decoded = raw.and_then(|raw| self.decoder.decode(&raw, None));
-        Ok(self.replica.change(|tables| match decoded {
-            Some(same) if same.id == id => tables.settle(same, asked, OVER),
-            Some(other) if last || other.csn >= csn => {
-                tables.displaced(id, &csn);
-                tables.settle(other, asked, OVER)
+        match raw.and_then(|raw| self.decoder.decode(&raw, None)) {
+            Some(same) if same.id == id => Ok(self.replica.change(|tables| tables.settle(same, asked, OVER))),
+            other => {
+                if last {
+                    self.replica.doubt([id].into_iter().chain(other.map(|other| other.id)));
+                }
+                Ok(false)
             }
-            None if last => {
-                tables.displaced(id, &csn);
-                true
-            }
-            _ => false,
-        }))
+        }
     }
 
-    /// The entry's DN and version.
-    fn dn(&self, id: EntryId) -> Option<(String, Box<str>)> {
+    fn dn(&self, id: EntryId) -> Option<String> {
         let tree = &self.decoder.tree;
-        let tables = self.replica.read();
-        let slot = tables.slots.get(&id)?;
-        let dn = match &slot.kept {
-            Kept::User(user, _) => tree.user(&user.name),
-            Kept::Group(group) => tree.group(&group.name),
-            Kept::Datacenter(dc) => tree.datacenter(&dc.name),
-            Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => return None,
-        };
-        Some((dn, slot.csn.clone()))
+        match &self.replica.read().slots.get(&id)?.kept {
+            Kept::User(user, _) => Some(tree.user(&user.name)),
+            Kept::Group(group) => Some(tree.group(&group.name)),
+            Kept::Datacenter(dc) => Some(tree.datacenter(&dc.name)),
+            Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => None,
+        }
     }
 }
 
-/// The entry lost a reference.
+/// The entry lost a reference, or may not be there.
 fn note(watched: &mut HashMap<EntryId, Watched>, id: EntryId) {
     let now = Instant::now();
     let entry = watched.entry(id).or_insert(Watched { due: now + SOON, over: now });

@@ -5,6 +5,7 @@
 //! into the tables as they are, without a gap in service. ldap3's parsers of these controls panic on what they do not
 //! expect, so each connection runs in a task of its own whose panic is the end of that connection and no more.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -188,6 +189,10 @@ impl Consumer {
                     self.sign_of_life(alive.clone()).await?;
                     continue;
                 }
+                doubts = self.replica.doubted(), if progress.refreshed => {
+                    self.look_up(doubts, &alive).await?;
+                    continue;
+                }
                 () = tokio::time::sleep_until(due), if !began => {
                     let start = Instant::now();
                     self.read_meanwhile(progress.cookie.as_deref(), &alive).await?;
@@ -322,8 +327,26 @@ impl Consumer {
     async fn drop_absent(&self, ldap: &Ldap) -> Result<(), End> {
         let known = self.replica.read().known();
         let there = self.search(ldap, &ours(), &[schema::ENTRY_UUID]).await?;
-        let there = there.iter().filter_map(|raw| EntryId::parse(raw.text("entryuuid")?)).collect();
-        self.replica.change(|tables| tables.keep_only(&known, &there));
+        let identity = |raw: &RawEntry| EntryId::parse(raw.text("entryuuid")?);
+        match there.iter().map(identity).collect::<Option<HashSet<EntryId>>>() {
+            Some(there) => self.replica.change(|tables| tables.keep_only(&known, &there)),
+            None => warn!("not every entry has an entryUUID that we may read: what is gone can't be told"),
+        }
+        Ok(())
+    }
+
+    /// Brings these entries up to date, or forgets them.
+    async fn look_up(&self, ids: Vec<EntryId>, ldap: &Ldap) -> Result<(), End> {
+        for id in ids {
+            let found =
+                self.search(ldap, &Filter::Equal(schema::ENTRY_UUID, &id.to_string()), schema::REPLICATED).await?;
+            let decoded = found.first().and_then(|raw| self.decoder.decode(raw, None));
+            info!(%id, is_there = decoded.is_some(), "an entry that was not where it should be was asked for");
+            self.replica.change(|tables| match decoded {
+                Some(decoded) => tables.put(decoded, Source::CatchUp),
+                None => tables.remove(id),
+            });
+        }
         Ok(())
     }
 

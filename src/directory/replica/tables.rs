@@ -18,11 +18,11 @@ pub(crate) enum Source {
     Refresh,
     /// Content sync in the persist phase.
     Push,
-    /// A search for what the refresh left out.
+    /// A search on the connection of content sync, which it leaves things out of.
     CatchUp,
     /// The post-read answer to our own write.
     OwnWrite,
-    /// A second look.
+    /// A second look, or one at what a write depends on.
     Recheck,
 }
 
@@ -98,7 +98,7 @@ impl Tables {
         let Decoded { id, csn, item } = decoded;
         let in_order = source.is_in_order();
         let is_gone = !self.slots.contains_key(&id) && self.is_gone(id);
-        if self.deleted.contains(&id) || (!in_order && is_gone) {
+        if self.deleted.contains(&id) || (matches!(source, Source::OwnWrite | Source::Recheck) && is_gone) {
             return;
         }
         if let Some(slot) = self.slots.get(&id)
@@ -110,8 +110,9 @@ impl Tables {
         if !self.outlasts_rivals(id, &csn, &item, source) {
             return;
         }
-        // It was told of its end before: that may have overtaken what is said now.
-        if source == Source::Push && is_gone {
+        // Its end was told of before, or a newer state: what is said now may have been overtaken.
+        let is_older = self.slots.get(&id).is_some_and(|slot| csn < slot.csn);
+        if is_gone || (source == Source::Push && is_older) {
             self.suspects.push(id);
         }
         let before = self.take(id);
@@ -268,7 +269,7 @@ impl Tables {
         if self.departed.is_empty() { Vec::new() } else { members.iter().filter(lately).cloned().collect() }
     }
 
-    /// The entries that lost a reference since the last call.
+    /// The entries that are to be looked at again, since the last call.
     pub(super) fn take_suspects(&mut self) -> Vec<EntryId> {
         std::mem::take(&mut self.suspects)
     }
@@ -280,13 +281,6 @@ impl Tables {
             if self.departed.remove(&(group.id, member.clone())).is_some() {
                 self.suspects.push(group.id);
             }
-        }
-    }
-
-    /// At the DN that the entry had as of `csn` the directory has another one, or none.
-    pub(crate) fn displaced(&mut self, id: EntryId, csn: &str) {
-        if self.slots.get(&id).is_some_and(|slot| *slot.csn == *csn) {
-            self.end(id, false);
         }
     }
 

@@ -179,24 +179,28 @@ impl View<'_> {
 
     /// The user of exactly this name who went last, if that is not long ago: what a list goes on after. The same below.
     pub(crate) fn gone_user(&self, name: &str) -> Option<&Arc<User>> {
-        self.0.gone.iter().rev().find_map(|(_, kept)| match kept {
+        self.gone(|kept| match kept {
             Kept::User(user, _) if user.name.as_str() == name => Some(user),
             _ => None,
         })
     }
 
     pub(crate) fn gone_group(&self, name: &str) -> Option<&Arc<Group>> {
-        self.0.gone.iter().rev().find_map(|(_, kept)| match kept {
+        self.gone(|kept| match kept {
             Kept::Group(group) if group.name.as_str() == name => Some(group),
             _ => None,
         })
     }
 
     pub(crate) fn gone_datacenter(&self, name: &str) -> Option<&Arc<Datacenter>> {
-        self.0.gone.iter().rev().find_map(|(_, kept)| match kept {
+        self.gone(|kept| match kept {
             Kept::Datacenter(dc) if dc.name.as_str() == name => Some(dc),
             _ => None,
         })
+    }
+
+    fn gone<T>(&self, pick: impl Fn(&Kept) -> Option<&T>) -> Option<&T> {
+        self.0.gone.iter().rev().find_map(|(_, kept)| pick(kept))
     }
 
     /// How many users, groups, datacenters and sessions there are, and how many entries were skipped.

@@ -116,12 +116,16 @@ impl Inner {
                 self.look(dn).await?;
                 Err(StoreError::Contended)
             }
-            Err(error @ OpError::Store(StoreError::NotFound)) => {
-                self.replica.change(|tables| tables.suspect(id));
-                Err(error.into())
-            }
-            Err(error) => Err(error.into()),
+            Err(error) => self.told(id, Err(error.into())),
         }
+    }
+
+    /// What was told about the entry: where that is that there is none, it is looked at again.
+    fn told<T>(&self, id: EntryId, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::NotFound) = result {
+            self.replica.change(|tables| tables.suspect(id));
+        }
+        result
     }
 
     /// Adds or deletes values one by one where the server says that one of them is there, or gone, already: what is

@@ -108,7 +108,11 @@ impl Directory {
 
     /// Changes the named fields. What takes rights away is written first, what grants them last; but a password before all,
     /// with an address that may be taken, since the directory's policy may refuse it: then nothing is changed.
-    pub(crate) async fn update_user(&self, user: &User, mut change: UserChange) -> Result<Arc<User>, StoreError> {
+    pub(crate) async fn update_user(&self, user: &User, change: UserChange) -> Result<Arc<User>, StoreError> {
+        self.0.told(user.id, self.change_all(user, change).await)
+    }
+
+    async fn change_all(&self, user: &User, mut change: UserChange) -> Result<Arc<User>, StoreError> {
         let inner = &*self.0;
         if change.password_hash.is_some() {
             let first = UserChange {
@@ -152,8 +156,8 @@ impl Directory {
             }
             match inner.client.modify(&dn, &changes, None).await {
                 Ok(raw) => return inner.take_in(&dn, raw).await,
-                Err(OpError::ValueState) => inner.reread(&dn).await?,
-                Err(error) => return Err(error.into()),
+                Err(OpError::ValueState) => inner.told(user.id, inner.reread(&dn).await)?,
+                Err(error) => return inner.told(user.id, Err(error.into())),
             }
         }
         Err(StoreError::Contended)

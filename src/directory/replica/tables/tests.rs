@@ -332,9 +332,13 @@ fn an_entry_whose_end_was_told_before_its_beginning_is_looked_at_again() {
     tables.put(group(7, "g7", &[], "3"), Source::Recheck);
     assert!(!tables.slots.contains_key(&id(7)), "an answer from before");
     tables.put(group(7, "g7", &[], "3"), Source::Push);
+    assert!(tables.slots.contains_key(&id(7)), "as of an entry whose class comes back");
     assert_eq!(tables.take_suspects(), [id(7)]);
-    tables.displaced(id(7), "2");
-    assert!(tables.slots.contains_key(&id(7)), "changed since it was asked for");
-    tables.displaced(id(7), "3");
-    assert!(!tables.slots.contains_key(&id(7)));
+    tables.remove(id(7));
+    tables.put(group(7, "g7", &[], "4"), Source::CatchUp);
+    assert!(tables.slots.contains_key(&id(7)), "asked for on the connection that told of its end");
+    assert_eq!(tables.take_suspects(), [id(7)]);
+    tables.put(group(7, "g7", &[], "4"), Source::Push);
+    tables.put(group(7, "g7", &[], "3"), Source::Push);
+    assert_eq!(tables.take_suspects(), [id(7)], "an older state after a newer one");
 }
