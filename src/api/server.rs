@@ -31,6 +31,9 @@ use super::{App, WRITES};
 /// How long requests that are running may take to end after a shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How often it is looked at what a connection does, in the time that it may do nothing.
+const LOOKS: u32 = 4;
+
 /// Largest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
@@ -154,8 +157,10 @@ impl Server {
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let mut seen = 0;
+        let mut since = Instant::now();
         let mut ending = false;
-        let mut tick = pin!(sleep(idle));
+        let period = idle / LOOKS;
+        let mut tick = pin!(sleep(period));
         loop {
             tokio::select! {
                 result = &mut connection => {
@@ -166,15 +171,18 @@ impl Server {
                 }
                 () = &mut tick => {
                     let written = activity.written.load(Ordering::Relaxed);
-                    if activity.running.load(Ordering::Relaxed) == 0 && written == seen {
+                    let now = Instant::now();
+                    if activity.running.load(Ordering::Relaxed) > 0 || written != seen {
+                        (seen, since) = (written, now);
+                    } else if now - since >= idle {
+                        // What waits for the next request ends by that at once; what is left does not take its answer.
                         if ending || written == 0 {
                             return;
                         }
                         ending = true;
                         connection.as_mut().graceful_shutdown();
                     }
-                    seen = written;
-                    tick.as_mut().reset(Instant::now() + idle);
+                    tick.as_mut().reset(now + period);
                 }
                 _ = closed.changed(), if !ending => {
                     ending = true;
