@@ -63,6 +63,7 @@ impl Directory {
         let dn = tree.user(user);
         let named = Filter::Any(vec![Filter::Equal("member", &dn), Filter::Equal(schema::OWNER, &dn)]);
         let mut groups = Vec::new();
+        let named = Filter::All(vec![ours(), named]);
         for raw in inner.client.find(tree.base(), &named, &[schema::ENTRY_UUID]).await? {
             match tree.place(&raw.dn) {
                 Place::Group(name) => groups.push(name),

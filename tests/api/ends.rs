@@ -231,6 +231,17 @@ fn nobody_becomes_a_member_between_the_last_look_at_his_groups_and_his_end() {
 }
 
 #[test]
+fn a_group_that_is_not_ushers_keeps_nobody_from_being_deleted() {
+    let pair = Pair::new();
+    pair.user("ends", json!({}));
+    pair.ldap.add(&format!(
+        "dn: cn=foreign,ou=groups,{BASE}\nobjectClass: groupOfNames\ncn: foreign\nmember: uid=ends,ou=people,{BASE}\n"
+    ));
+    pair.fresh.delete(&user("ends")).result(200);
+    assert!(!exists(&pair.ldap, "(uid=ends)") && exists(&pair.ldap, "(cn=foreign)"));
+}
+
+#[test]
 fn of_parallel_calls_that_detach_one_group_one_succeeds() {
     let first = Usherd::start();
     let second = first.second("second");
