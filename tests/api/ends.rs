@@ -147,6 +147,7 @@ fn a_daemon_follows_and_starts_also_while_the_server_begins_no_content_sync() {
                 && api.get(&user("stays")).result(200)["first_name"] == "New"
         });
     };
+    let mut third = None;
     pair.proxy.before(Request::ContentSync, cut, || {
         eventually_true(HEALED, "a new server takes a write", || {
             fresh.put(&user("stays"), &json!({"first_name": "New"})).status == 200
@@ -156,11 +157,17 @@ fn a_daemon_follows_and_starts_also_while_the_server_begins_no_content_sync() {
         follow(stale);
         assert_eq!(stale.root().get("/health/ready").status, 503);
         let urls = format!("directory.urls=[\"{}\"]", pair.proxy.url());
-        let third = pair.first.second_with("third", &[&urls]);
-        follow(&fresh.moved_to(&third.anonymous()));
+        let daemon = pair.first.second_with("third", &[&urls]);
+        follow(&fresh.moved_to(&daemon.anonymous()));
+        third = Some(daemon);
+        fresh.delete(&user("comes")).result(200);
     });
-    eventually_true(HEALED, "content sync goes on", || stale.root().get("/health/ready").status == 200);
-    follow(stale);
+    let third = third.unwrap();
+    for api in [stale.clone(), fresh.moved_to(&third.anonymous())] {
+        eventually_true(HEALED, "content sync goes on", || api.root().get("/health/ready").status == 200);
+        eventually_true(HEALED, "nothing is left", || api.get(&user("comes")).status == 404);
+        assert_eq!(api.get(&user("stays")).result(200)["first_name"], "New");
+    }
 }
 
 /// The members of `name`, as the directory has them.

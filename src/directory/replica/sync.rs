@@ -196,6 +196,7 @@ impl Consumer {
                 () = tokio::time::sleep_until(due), if !began => {
                     let start = Instant::now();
                     self.read_meanwhile(progress.cookie.as_deref(), &alive).await?;
+                    progress.first = false;
                     due = tokio::time::Instant::now() + WAITED.max(start.elapsed() * SHARE);
                     continue;
                 }

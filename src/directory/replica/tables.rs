@@ -159,7 +159,7 @@ impl Tables {
         for rival in rivals {
             let is_newer = |slot: &Slot| *slot.csn > *csn && (slot.ahead || source != Source::Refresh);
             if self.slots.get(&rival).is_some_and(is_newer) {
-                self.suspects.push(rival);
+                self.suspects.extend([rival, id]);
                 return false;
             }
             self.end(rival, source == Source::Refresh);

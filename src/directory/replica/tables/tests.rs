@@ -297,7 +297,7 @@ fn of_two_entries_of_one_dn_the_newest_stays_and_is_looked_at_again() {
         both.into_iter().for_each(|entry| tables.put(entry, source));
         assert_eq!(tables.groups.only(&GroupName::parse("g").unwrap()), Some(id(2)), "{source:?} {older_first}");
         assert_eq!(tables.slots.len(), 1);
-        assert_eq!(tables.take_suspects(), [id(2)]);
+        assert!(tables.take_suspects().contains(&id(2)));
     }
     let mut tables = filled();
     tables.put(user(5, "alice", "2"), Source::Push);
