@@ -17,6 +17,8 @@ pub(crate) enum StoreError {
     Key(KeyConflict),
     /// The entry kept changing under us and the attempts ran out.
     Contended,
+    /// Whoever the change was for may no longer make it.
+    Withdrawn,
     /// The directory's password policy refused the new password; the text is the server's own.
     PasswordRefused(String),
     /// The directory refused the write (rights, schema); the text is for the log, not for the caller.
@@ -58,6 +60,7 @@ impl fmt::Display for StoreError {
             Self::NameTooLong => f.write_str("the name is too long for the directory"),
             Self::Key(conflict) => write!(f, "SSH key conflict: {conflict:?}"),
             Self::Contended => f.write_str("the entry kept changing"),
+            Self::Withdrawn => f.write_str("the change may no longer be made"),
             Self::PasswordRefused(why) => write!(f, "password refused by policy: {why}"),
             Self::Refused(why) => write!(f, "the directory refused: {why}"),
             Self::Unavailable(why) => write!(f, "the directory is unavailable: {why}"),

@@ -26,17 +26,21 @@ pub(super) fn show(call: &Call) -> Result<Reply, ApiError> {
 /// PUT.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let user = target(call)?;
-        let mut input = Input::new(call.params.object()?);
-        let [new_api_key, new_callback_key] = user_rules::new_keys(&mut input);
-        if !input.errors.is_empty() {
-            return Err(ApiError::failure(&input.errors));
-        }
-        let change = UserChange { new_api_key, new_callback_key, ..UserChange::default() };
+        let (user, change) = plan_update(call)?;
         let user = call.app.directory.update_user(&user, change).await;
         let user = user.map_err(|error| ApiError::store(&error, Noun::User))?;
         Ok(reply(&call.app.ring, &user).owned_by(user.number))
     })
+}
+
+pub(super) fn plan_update(call: &Call) -> Result<(Arc<User>, UserChange), ApiError> {
+    let user = target(call)?;
+    let mut input = Input::new(call.params.object()?);
+    let [new_api_key, new_callback_key] = user_rules::new_keys(&mut input);
+    if !input.errors.is_empty() {
+        return Err(ApiError::failure(&input.errors));
+    }
+    Ok((user, UserChange { new_api_key, new_callback_key, ..UserChange::default() }))
 }
 
 fn target(call: &Call) -> Result<Arc<User>, ApiError> {

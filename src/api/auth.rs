@@ -126,21 +126,40 @@ fn identify(app: &App, view: &View<'_>, presented: &Presented<'_>, now: Timestam
         Presented::NoToken => Err(Refusal::Text(NO_TOKEN)),
         Presented::TokenWithSpaces => Err(Refusal::Text(SPACES)),
         Presented::OddToken => Err(Refusal::Text(ODD_TOKEN)),
-        Presented::ApiKey(key) => {
-            let user = key
-                .and_then(|key| view.user_by_api_key(&app.ring.lookup_hash(key)))
-                .ok_or(Refusal::Wrong(INVALID_KEY))?;
-            check_api_key(user, now)?;
-            Ok(Caller { user: Arc::clone(user), credential: Credential::ApiKey })
-        }
+        Presented::ApiKey(key) => by_api_key(view, &app.ring.lookup_hash(key.ok_or(Refusal::Wrong(INVALID_KEY))?), now),
         Presented::Token(token) => {
-            let session = token.and_then(|token| view.session(&app.ring.lookup_hash(token)));
-            let user = session.and_then(|session| view.unambiguous(session.user));
-            let (Some(session), Some(user)) = (session, user) else { return Err(Refusal::Wrong(INVALID_TOKEN)) };
-            check_session(session, user, now)?;
-            Ok(Caller { user: Arc::clone(user), credential: Credential::Token(session.clone()) })
+            by_token(view, &app.ring.lookup_hash(token.ok_or(Refusal::Wrong(INVALID_TOKEN))?), now)
         }
     }
+}
+
+/// The caller who had these credentials when the call began, as of now.
+///
+/// # Errors
+/// As [`authenticate`]; nothing counts as guessing.
+pub(super) fn renew(view: &View<'_>, credential: &Credential, now: Timestamp) -> Result<Caller, ApiError> {
+    let renewed = match credential {
+        Credential::ApiKey(hash) => by_api_key(view, hash, now),
+        Credential::Token(session) => by_token(view, &session.token_hash, now),
+    };
+    renewed.map_err(|refusal| match refusal {
+        Refusal::Wrong(text) | Refusal::Text(text) => refused(text),
+        Refusal::Forbidden => ApiError::forbidden(),
+    })
+}
+
+fn by_api_key(view: &View<'_>, hash: &[u8; 32], now: Timestamp) -> Result<Caller, Refusal> {
+    let user = view.user_by_api_key(hash).ok_or(Refusal::Wrong(INVALID_KEY))?;
+    check_api_key(user, now)?;
+    Ok(Caller { user: Arc::clone(user), credential: Credential::ApiKey(*hash) })
+}
+
+fn by_token(view: &View<'_>, hash: &[u8; 32], now: Timestamp) -> Result<Caller, Refusal> {
+    let session = view.session(hash);
+    let user = session.and_then(|session| view.unambiguous(session.user));
+    let (Some(session), Some(user)) = (session, user) else { return Err(Refusal::Wrong(INVALID_TOKEN)) };
+    check_session(session, user, now)?;
+    Ok(Caller { user: Arc::clone(user), credential: Credential::Token(session.clone()) })
 }
 
 const NOT_PROVIDED: &str = "Authentication credentials were not provided.";

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::unanswered::{Adding, Addition};
-use super::{ApiError, App};
+use super::{ApiError, App, auth};
 use crate::accounts::secrets::RequestMark;
 use crate::accounts::{Datacenter, Session, Timestamp, User};
 use crate::name::UserName;
@@ -17,8 +17,8 @@ use crate::name::UserName;
 /// How the caller showed who they are.
 #[derive(Clone, Debug)]
 pub(crate) enum Credential {
-    /// `ES-API-KEY`. Not good for `/apikeys` (contract 2.4).
-    ApiKey,
+    /// `ES-API-KEY`, by its look-up hash. Not good for `/apikeys` (contract 2.4).
+    ApiKey([u8; 32]),
     /// `Authorization: Token`.
     Token(Session),
 }
@@ -42,7 +42,7 @@ impl Caller {
     }
 
     pub(crate) fn uses_api_key(&self) -> bool {
-        matches!(self.credential, Credential::ApiKey)
+        matches!(self.credential, Credential::ApiKey(_))
     }
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Call {
     pub(crate) now: Timestamp,
     pub(crate) caller: Caller,
     pub(crate) method: Method,
-    pub(crate) params: Params,
+    pub(crate) params: Arc<Params>,
     /// The client's address, behind trusted proxies too.
     pub(crate) peer: IpAddr,
     args: Vec<String>,
@@ -76,7 +76,29 @@ impl Call {
         peer: IpAddr,
         main_dc: u64,
     ) -> Self {
+        let params = Arc::new(params);
         Self { app, now, caller, method, params, peer, args, main_dc, dc: Mutex::default(), adding: Mutex::default() }
+    }
+
+    /// The same request as if it came in now.
+    ///
+    /// # Errors
+    /// What its credentials are refused with by now.
+    pub(super) fn again(&self) -> Result<Self, ApiError> {
+        let now = super::now();
+        let caller = auth::renew(&self.app.directory.read(), &self.caller.credential, now)?;
+        Ok(Self {
+            app: Arc::clone(&self.app),
+            now,
+            caller,
+            method: self.method.clone(),
+            params: Arc::clone(&self.params),
+            peer: self.peer,
+            args: self.args.clone(),
+            main_dc: self.main_dc,
+            dc: Mutex::default(),
+            adding: Mutex::default(),
+        })
     }
 
     /// The `index`th variable segment of the path, decoded; the route's pattern says how many there are and of which
@@ -121,7 +143,7 @@ impl Call {
 
     /// By which this request is known again if the same caller makes it a second time.
     pub(crate) fn mark(&self) -> RequestMark {
-        let body = match &self.params {
+        let body = match &*self.params {
             // the text of a map of JSON values can always be written
             Params::Object(map) => Zeroizing::new(serde_json::to_vec(map).unwrap_or_default()),
             Params::Null | Params::Array | Params::Scalar => Zeroizing::default(),

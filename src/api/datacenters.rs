@@ -94,13 +94,13 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
     })
 }
 
-struct CreatePlan {
+pub(super) struct CreatePlan {
     new: NewDatacenter,
     /// The entry, if this same request made it already and was cut short.
     begun: Option<Arc<Datacenter>>,
 }
 
-fn plan_create(call: &Call) -> Result<CreatePlan, ApiError> {
+pub(super) fn plan_create(call: &Call) -> Result<CreatePlan, ApiError> {
     let view = call.app.directory.read();
     let rights = subject::rights(call, &view);
     subject::check(&rights, Endpoint::DatacenterWrite, Target::List, Noun::Datacenter)?;
@@ -150,14 +150,14 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
     })
 }
 
-struct UpdatePlan {
+pub(super) struct UpdatePlan {
     dc: Arc<Datacenter>,
     update: Update,
     attach: Vec<GroupName>,
     detach: Vec<GroupName>,
 }
 
-fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
+pub(super) fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
     let (view, unanswered) = call.app.unanswered.around(|| call.app.directory.read());
     let dc = target(call, &view)?;
     let body = call.params.object()?;
@@ -195,7 +195,7 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
 }
 
 /// The datacenter, and its owner's number.
-fn plan_delete(call: &Call) -> Result<(Arc<Datacenter>, Option<u64>), ApiError> {
+pub(super) fn plan_delete(call: &Call) -> Result<(Arc<Datacenter>, Option<u64>), ApiError> {
     let view = call.app.directory.read();
     let dc = target(call, &view)?;
     if dc.name.as_str().eq_ignore_ascii_case(MAIN_DC) {

@@ -95,30 +95,40 @@ fn write_target(call: &Call) -> Result<(Arc<Datacenter>, Arc<Group>), ApiError> 
     Ok((dc.clone(), group.clone()))
 }
 
+pub(super) fn plan_attach(call: &Call) -> Result<(Arc<Datacenter>, Arc<Group>), ApiError> {
+    let (dc, group) = write_target(call)?;
+    let body = call.params.object();
+    // one that is attached is told before a body that is none
+    if group.datacenters.contains(&dc.name) && body.is_err() {
+        return Err(ApiError::exists(Noun::Group));
+    }
+    body?;
+    Ok((dc, group))
+}
+
 /// POST: attaches a group. The answer shows it as it was before (contract section 0).
 pub(super) fn attach_group(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let (dc, group) = write_target(call)?;
-        let body = call.params.object();
-        // one that is attached is told before a body that is none
-        if group.datacenters.contains(&dc.name) && body.is_err() {
-            return Err(ApiError::exists(Noun::Group));
-        }
-        body?;
+        let (dc, group) = plan_attach(call)?;
         call.adds(std::iter::once(Addition::Attachment(group.name.clone(), dc.name.clone())));
         attach(call, &group, &dc.name, false).await?;
         Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })
 }
 
+pub(super) fn plan_detach(call: &Call) -> Result<(Arc<Datacenter>, Arc<Group>), ApiError> {
+    let (dc, group) = write_target(call)?;
+    if !group.datacenters.contains(&dc.name) {
+        return Err(ApiError::not_found(Noun::Group));
+    }
+    call.params.ignored()?;
+    Ok((dc, group))
+}
+
 /// DELETE: detaches a group.
 pub(super) fn detach_group(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let (dc, group) = write_target(call)?;
-        if !group.datacenters.contains(&dc.name) {
-            return Err(ApiError::not_found(Noun::Group));
-        }
-        call.params.ignored()?;
+        let (dc, group) = plan_detach(call)?;
         let detached = call.app.directory.detach_group(&group, &dc.name).await;
         detached.map_err(|error| ApiError::store(&error, Noun::Group))?;
         Ok(Reply::deleted())

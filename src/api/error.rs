@@ -217,6 +217,7 @@ impl ApiError {
             StoreError::Key(KeyConflict::Title) => Self::exists(Noun::SshKey),
             StoreError::Key(KeyConflict::Fingerprint) => Self::invalid("key", &KEY_TAKEN),
             StoreError::Key(KeyConflict::Limit) => Self::invalid("non_field_errors", "SSH keys limit reached"),
+            StoreError::Withdrawn => Self::forbidden(),
             StoreError::PasswordRefused(why) => Self::invalid("password", why),
             StoreError::NotUnique(UniqueField::Other) | StoreError::Contended => {
                 Self::unavailable("The object is being changed by others. Please try again.")

@@ -92,7 +92,7 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
     })
 }
 
-fn plan_create(call: &Call) -> Result<(NewGroup, Vec<Arc<User>>), ApiError> {
+pub(super) fn plan_create(call: &Call) -> Result<(NewGroup, Vec<Arc<User>>), ApiError> {
     let view = call.app.directory.read();
     let rights = subject::rights(call, &view);
     subject::check(&rights, Endpoint::GroupWrite, Target::List, Noun::Group)?;
@@ -127,9 +127,9 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
 }
 
 /// The group, what changes, and the members who are bound elsewhere.
-type GroupUpdate = (Arc<Group>, GroupChange, Vec<Arc<User>>);
+pub(super) type GroupUpdate = (Arc<Group>, GroupChange, Vec<Arc<User>>);
 
-fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
+pub(super) fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
     let (view, unanswered) = call.app.unanswered.around(|| call.app.directory.read());
     let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?;
     // Those too that nobody goes by now: who is not named is no member, whoever takes the name later.
@@ -160,7 +160,7 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
     })
 }
 
-fn plan_delete(call: &Call) -> Result<Arc<Group>, ApiError> {
+pub(super) fn plan_delete(call: &Call) -> Result<Arc<Group>, ApiError> {
     let view = call.app.directory.read();
     let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?;
     call.params.ignored()?;

@@ -44,7 +44,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
     })
 }
 
-fn plan_update(call: &Call) -> Result<(Arc<User>, UserChange), ApiError> {
+pub(super) fn plan_update(call: &Call) -> Result<(Arc<User>, UserChange), ApiError> {
     let view = call.app.directory.read();
     let rights = subject::rights(call, &view);
     let user = subject::user(call, &view, &rights, Endpoint::User)?;

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::accounts::secrets::{hex, random};
 use crate::accounts::{MAIN_DC, Timestamp, User};
-use crate::directory::View;
+use crate::directory::{View, with_assent};
 use crate::name::DcName;
 
 /// The version of the API that is spoken, for `es_version`.
@@ -164,7 +164,7 @@ where
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| run(&call)));
             Ok(form.outcome(&call, endpoint, outcome.unwrap_or_else(|_| Err(ApiError::internal()))).0)
         }
-        Handler::Write { run, action, object } => {
+        Handler::Write { run, plan, action, object } => {
             let share = if user.super_admin { usize::MAX } else { WRITES_OF_ONE };
             let turn = app.writers.take(user.id, share);
             let (Some(turn), Ok(permit)) = (turn, Arc::clone(&app.writes).try_acquire_owned()) else {
@@ -176,8 +176,21 @@ where
             let task = tokio::spawn(async move {
                 let _held = (permit, turn, room);
                 let before = trail::alias(&call, object);
-                let outcome = AssertUnwindSafe(run(&call)).catch_unwind().await;
+                let (call, refusal) = (Arc::new(call), Arc::new(OnceLock::new()));
+                // What was decided may be over once the first change's turn has come: then this is the answer.
+                let assent = {
+                    let (call, refusal) = (Arc::clone(&call), Arc::clone(&refusal));
+                    move || match call.again().and_then(|again| plan(&again)) {
+                        Ok(()) => true,
+                        Err(error) => {
+                            let _ = refusal.set(error);
+                            false
+                        }
+                    }
+                };
+                let outcome = AssertUnwindSafe(with_assent(assent, run(&call))).catch_unwind().await;
                 let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal()));
+                let outcome = outcome.map_err(|error| refusal.get().cloned().unwrap_or(error));
                 let (answer, task_id) = form.outcome(&call, endpoint, outcome);
                 trail::record(&call, action, object, before, &task_id, answer.status());
                 call.added().await;

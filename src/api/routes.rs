@@ -21,6 +21,8 @@ pub(crate) enum Handler {
     /// Writes to the directory: runs to its end even if the client goes away, and is in the audit log.
     Write {
         run: for<'a> fn(&'a Call) -> Pending<'a>,
+        /// What it decides before the first change, without one.
+        plan: PlanFn,
         /// The contract's words for it: `Create user`.
         action: &'static str,
         object: Object,
@@ -53,9 +55,10 @@ pub(crate) struct Route {
 }
 
 type WriteFn = for<'a> fn(&'a Call) -> Pending<'a>;
+type PlanFn = fn(&Call) -> Result<(), ApiError>;
 
-const fn write(run: WriteFn, action: &'static str, object: Object) -> Handler {
-    Handler::Write { run, action, object }
+const fn write(run: WriteFn, plan: PlanFn, action: &'static str, object: Object) -> Handler {
+    Handler::Write { run, plan, action, object }
 }
 
 /// Every URL of the API.
@@ -81,9 +84,15 @@ pub(crate) const ROUTES: &[Route] = &[
         about: "Shows, creates, changes or deletes a user.",
         methods: &[
             (Method::GET, Read(users::show)),
-            (Method::POST, write(users::create, "Create user", Object::User)),
-            (Method::PUT, write(users::update, "Update user", Object::User)),
-            (Method::DELETE, write(users::delete, "Delete user", Object::User)),
+            (
+                Method::POST,
+                write(users::create, |call| users::plan_create(call).map(drop), "Create user", Object::User),
+            ),
+            (Method::PUT, write(users::update, |call| users::plan_update(call).map(drop), "Update user", Object::User)),
+            (
+                Method::DELETE,
+                write(users::delete, |call| users::plan_delete(call).map(drop), "Delete user", Object::User),
+            ),
         ],
     },
     Route {
@@ -93,7 +102,10 @@ pub(crate) const ROUTES: &[Route] = &[
                 true. Needs a token: an API key gives no access to keys.",
         methods: &[
             (Method::GET, Read(apikeys::show)),
-            (Method::PUT, write(apikeys::update, "Update user", Object::User)),
+            (
+                Method::PUT,
+                write(apikeys::update, |call| apikeys::plan_update(call).map(drop), "Update user", Object::User),
+            ),
         ],
     },
     Route {
@@ -102,7 +114,15 @@ pub(crate) const ROUTES: &[Route] = &[
         about: "Shows or changes a user's profile.",
         methods: &[
             (Method::GET, Read(profiles::show)),
-            (Method::PUT, write(profiles::update, "Update user profile", Object::User)),
+            (
+                Method::PUT,
+                write(
+                    profiles::update,
+                    |call| profiles::plan_update(call).map(drop),
+                    "Update user profile",
+                    Object::User,
+                ),
+            ),
         ],
     },
     Route {
@@ -119,8 +139,19 @@ pub(crate) const ROUTES: &[Route] = &[
                 are optional.",
         methods: &[
             (Method::GET, Read(sshkeys::show)),
-            (Method::POST, write(sshkeys::create, "Add user SSH key", Object::SshKey)),
-            (Method::DELETE, write(sshkeys::delete, "Delete user SSH key", Object::SshKey)),
+            (
+                Method::POST,
+                write(sshkeys::create, |call| sshkeys::plan_create(call).map(drop), "Add user SSH key", Object::SshKey),
+            ),
+            (
+                Method::DELETE,
+                write(
+                    sshkeys::delete,
+                    |call| sshkeys::plan_delete(call).map(drop),
+                    "Delete user SSH key",
+                    Object::SshKey,
+                ),
+            ),
         ],
     },
     Route {
@@ -136,9 +167,18 @@ pub(crate) const ROUTES: &[Route] = &[
         about: "Shows, creates, changes or deletes a group.",
         methods: &[
             (Method::GET, Read(groups::show)),
-            (Method::POST, write(groups::create, "Create user group", Object::Group)),
-            (Method::PUT, write(groups::update, "Update user group", Object::Group)),
-            (Method::DELETE, write(groups::delete, "Delete user group", Object::Group)),
+            (
+                Method::POST,
+                write(groups::create, |call| groups::plan_create(call).map(drop), "Create user group", Object::Group),
+            ),
+            (
+                Method::PUT,
+                write(groups::update, |call| groups::plan_update(call).map(drop), "Update user group", Object::Group),
+            ),
+            (
+                Method::DELETE,
+                write(groups::delete, |call| groups::plan_delete(call).map(drop), "Delete user group", Object::Group),
+            ),
         ],
     },
     Route {
@@ -166,9 +206,33 @@ pub(crate) const ROUTES: &[Route] = &[
         about: "Shows, creates, changes or deletes a datacenter.",
         methods: &[
             (Method::GET, Read(datacenters::show)),
-            (Method::POST, write(datacenters::create, "Create datacenter", Object::Datacenter)),
-            (Method::PUT, write(datacenters::update, "Update datacenter", Object::Datacenter)),
-            (Method::DELETE, write(datacenters::delete, "Delete datacenter", Object::Datacenter)),
+            (
+                Method::POST,
+                write(
+                    datacenters::create,
+                    |call| datacenters::plan_create(call).map(drop),
+                    "Create datacenter",
+                    Object::Datacenter,
+                ),
+            ),
+            (
+                Method::PUT,
+                write(
+                    datacenters::update,
+                    |call| datacenters::plan_update(call).map(drop),
+                    "Update datacenter",
+                    Object::Datacenter,
+                ),
+            ),
+            (
+                Method::DELETE,
+                write(
+                    datacenters::delete,
+                    |call| datacenters::plan_delete(call).map(drop),
+                    "Delete datacenter",
+                    Object::Datacenter,
+                ),
+            ),
         ],
     },
     Route {
@@ -197,8 +261,24 @@ pub(crate) const ROUTES: &[Route] = &[
         about: "Shows an attached group, attaches one or detaches one.",
         methods: &[
             (Method::GET, Read(dc_members::show_group)),
-            (Method::POST, write(dc_members::attach_group, "Add user group to datacenter", Object::Group)),
-            (Method::DELETE, write(dc_members::detach_group, "Remove user group from datacenter", Object::Group)),
+            (
+                Method::POST,
+                write(
+                    dc_members::attach_group,
+                    |call| dc_members::plan_attach(call).map(drop),
+                    "Add user group to datacenter",
+                    Object::Group,
+                ),
+            ),
+            (
+                Method::DELETE,
+                write(
+                    dc_members::detach_group,
+                    |call| dc_members::plan_detach(call).map(drop),
+                    "Remove user group from datacenter",
+                    Object::Group,
+                ),
+            ),
         ],
     },
     Route {
@@ -212,7 +292,7 @@ pub(crate) const ROUTES: &[Route] = &[
         pattern: "accounts/logout",
         view: "api_logout",
         about: "Ends the session whose token the request carries. With an API key there is nothing to end.",
-        methods: &[(Method::GET, write(login::logout, "Logout", Object::Session))],
+        methods: &[(Method::GET, write(login::logout, |_| Ok(()), "Logout", Object::Session))],
     },
     Route {
         pattern: "ping",

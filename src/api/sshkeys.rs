@@ -43,7 +43,7 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
     })
 }
 
-fn plan_create(call: &Call) -> Result<(Arc<User>, NewSshKey), ApiError> {
+pub(super) fn plan_create(call: &Call) -> Result<(Arc<User>, NewSshKey), ApiError> {
     let view = call.app.directory.read();
     let rights = subject::rights(call, &view);
     let user = subject::user(call, &view, &rights, Endpoint::User)?;
@@ -67,7 +67,7 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
     })
 }
 
-fn plan_delete(call: &Call) -> Result<(Arc<User>, SshKey), ApiError> {
+pub(super) fn plan_delete(call: &Call) -> Result<(Arc<User>, SshKey), ApiError> {
     let view = call.app.directory.read();
     let user = subject::user(call, &view, &subject::rights(call, &view), Endpoint::User)?;
     let key = find(user, call.arg(1)).ok_or_else(|| ApiError::not_found(Noun::SshKey))?;

@@ -151,7 +151,7 @@ pub(super) fn record(
         actor: user.name.canonical(),
         actor_number: user.number,
         credential: match call.caller.credential {
-            Credential::ApiKey => "api-key",
+            Credential::ApiKey(_) => "api-key",
             Credential::Token(_) => "token",
         }
         .to_owned(),

@@ -122,7 +122,7 @@ async fn finish_create(call: &Call, user: Arc<User>, groups: &[GroupName]) -> Re
 }
 
 /// What is to be created, and the entry if this same request made it already and was cut short.
-fn plan_create(call: &Call) -> Result<(Creation, Option<Arc<User>>), ApiError> {
+pub(super) fn plan_create(call: &Call) -> Result<(Creation, Option<Arc<User>>), ApiError> {
     let view = call.app.directory.read();
     let rights = subject::rights(call, &view);
     let path = call.arg(0);
@@ -199,7 +199,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
     })
 }
 
-fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> {
+pub(super) fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> {
     let (view, unanswered) = call.app.unanswered.around(|| call.app.directory.read());
     let rights = subject::rights(call, &view);
     let user = subject::user(call, &view, &rights, Endpoint::User)?;
@@ -253,7 +253,7 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
     })
 }
 
-fn plan_delete(call: &Call) -> Result<Arc<User>, ApiError> {
+pub(super) fn plan_delete(call: &Call) -> Result<Arc<User>, ApiError> {
     let view = call.app.directory.read();
     let user = subject::user(call, &view, &subject::rights(call, &view), Endpoint::UserDelete)?;
     if user.number == FIRST_ADMIN {

@@ -18,6 +18,7 @@ use crate::accounts::StoreError;
 use crate::accounts::secrets::Secret;
 use crate::config;
 
+use super::assent;
 use super::code::{self, OpError};
 use super::filter::Filter;
 use super::raw::RawEntry;
@@ -107,6 +108,11 @@ impl Operation<'_> {
             }
             Self::Delete { dn, controls, .. } => ldap.with_controls(controls.clone()).delete(dn).await,
         }
+    }
+
+    /// Whether it only takes a number, which says nothing of an entry of anybody's.
+    fn is_count(&self) -> bool {
+        matches!(self, Self::Modify { changes, .. } if changes.iter().all(|c| matches!(c, Change::Increment(_))))
     }
 
     /// How many entries this may make the server write.
@@ -270,8 +276,17 @@ impl Client {
         loop {
             let (place, mut ldap) = self.writer().await?;
             ldap.with_timeout(limit);
+            if !assent::is_given() {
+                return Err(OpError::Store(StoreError::Withdrawn));
+            }
             match operation.send(&mut ldap).await {
-                Ok(result) => return code::check(result),
+                Ok(result) => {
+                    let done = code::check(result)?;
+                    if !operation.is_count() {
+                        assent::begun();
+                    }
+                    return Ok(done);
+                }
                 Err(error) => {
                     self.give_up(place, &error).await;
                     if !retried && code::never_sent(&error) {
