@@ -229,7 +229,10 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
         for _ in 0..DELETIONS {
             let user = plan_delete(call)?;
             // Marked first: from then on nobody makes him an owner or a member, and who just did so shows.
-            directory.begin_delete(&user, mark).await.map_err(store)?;
+            match directory.begin_delete(&user, mark).await {
+                Err(StoreError::Contended) => continue,
+                begun => begun.map_err(store)?,
+            }
             let groups = directory.look_at_what_names(&user.name).await.map_err(store)?;
             let refusal = match plan_delete(call) {
                 Ok(now) if now.id == user.id => match directory.delete_user(&user, &groups, mark).await {

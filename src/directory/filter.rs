@@ -8,6 +8,7 @@ pub(crate) enum Filter<'a> {
     Equal(&'static str, &'a str),
     AtLeast(&'static str, &'a str),
     Present(&'static str),
+    Not(Box<Self>),
     Any(Vec<Self>),
     All(Vec<Self>),
 }
@@ -41,6 +42,11 @@ impl Filter<'_> {
                 out.push_str(attribute);
                 out.push_str("=*)");
             }
+            Self::Not(part) => {
+                out.push_str("(!");
+                part.write(out);
+                out.push(')');
+            }
             Self::Any(parts) | Self::All(parts) => {
                 out.push_str(if matches!(self, Self::Any(_)) { "(|" } else { "(&" });
                 parts.iter().for_each(|part| part.write(out));
@@ -59,5 +65,6 @@ mod tests {
         assert_eq!(Filter::Equal("uid", "*)(uid=*\0ü").text(), "(uid=\\2a\\29\\28uid\\3d\\2a\\00\\c3\\bc)");
         let any = Filter::Any(vec![Filter::Equal("cn", "a"), Filter::Equal("cn", "b")]);
         assert_eq!(any.text(), "(|(cn=a)(cn=b))");
+        assert_eq!(Filter::Not(Box::new(Filter::Present("cn"))).text(), "(!(cn=*))");
     }
 }

@@ -89,7 +89,7 @@ impl Directory {
                 let number = inner.client.increment(&tree.state(), schema::NEXT_DATACENTER).await?;
                 changes.push(Change::set(schema::NUMBER, Some(&number.to_string())));
             }
-            let raw = inner.client.modify(&dn, &changes, None).await.map_err(alias_or_site);
+            let raw = inner.modify_entry(dc.id, &dn, "cn", &changes).await.map_err(alias_or_site);
             let raw = inner.told(dc.id, raw)?;
             inner.take_in(&dn, raw).await?;
         }

@@ -70,13 +70,13 @@ impl Directory {
         if !all.is_empty() {
             inner.await_clean_up(group, &change.add_members).await?;
             inner.replica.change(|tables| tables.readmit(group, &change.add_members));
-            match inner.client.modify(&dn, &all, None).await {
+            match inner.modify_entry(group.id, &dn, "cn", &all).await {
                 Ok(raw) => inner.take_in(&dn, raw).await?,
                 // somebody did a part of it: the fields as one, the values one by one
                 Err(OpError::ValueState) => {
                     inner.change_values(&dn, removals).await?;
                     if !fields.is_empty() {
-                        let raw = inner.client.modify(&dn, &fields, None).await;
+                        let raw = inner.modify_entry(group.id, &dn, "cn", &fields).await;
                         inner.take_in(&dn, raw.map_err(|e| unique(e, UniqueField::Alias))?).await?;
                     }
                     inner.change_values(&dn, additions).await?;
@@ -97,7 +97,7 @@ impl Directory {
             Change::set(schema::DC_BOUND, None),
             Change::Add(schema::DATACENTER_LINK, vec![tree.datacenter(dc).into_bytes()]),
         ];
-        match inner.client.modify(&dn, &changes, None).await {
+        match inner.modify_entry(group.id, &dn, "cn", &changes).await {
             Ok(raw) => inner.take_in(&dn, raw).await?,
             Err(OpError::ValueState) => {
                 inner.reread(&dn).await?;
@@ -136,7 +136,7 @@ impl Directory {
             if now.dc_bound.as_ref() == Some(dc) {
                 changes.push(Change::Delete(schema::DC_BOUND, value.clone()));
             }
-            match inner.client.modify(&dn, &changes, None).await {
+            match inner.modify_entry(group.id, &dn, "cn", &changes).await {
                 Ok(raw) => inner.take_in(&dn, raw).await?,
                 Err(OpError::ValueState) => {
                     inner.reread(&dn).await?;

@@ -93,6 +93,27 @@ impl Inner {
         }
     }
 
+    /// Modifies the entry, not another one of its DN. `named`: the attribute that every entry of its kind has.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none or another one; the replica has that one then.
+    async fn modify_entry(
+        &self,
+        id: EntryId,
+        dn: &str,
+        named: &'static str,
+        changes: &[Change],
+    ) -> Result<Option<RawEntry>, OpError> {
+        let identity = id.to_string();
+        match self.client.modify(dn, changes, Some(&is_entry(&identity, named))).await {
+            Err(OpError::AssertionFailed) => {
+                self.look(dn).await.map_err(OpError::Store)?;
+                Err(OpError::Store(StoreError::NotFound))
+            }
+            other => other,
+        }
+    }
+
     /// Deletes the entry, not another one of its DN, where it also is as `state` says. slapd tells no consumer of the end
     /// of an entry that was added after it had begun to delete an older one of that DN.
     ///
@@ -168,6 +189,12 @@ fn attribute(name: &'static str, value: &str) -> Attribute {
 
 const fn boolean(value: bool) -> &'static str {
     if value { "TRUE" } else { "FALSE" }
+}
+
+/// That an entry is this one. slapd's `unique` overlay searches for a guarded value with the request's own controls, from the
+/// container on, and finds the value taken where the assertion is false of that: so it is true of what has no such name.
+fn is_entry<'a>(identity: &'a str, named: &'static str) -> Filter<'a> {
+    Filter::Any(vec![Filter::Equal(schema::ENTRY_UUID, identity), Filter::Not(Box::new(Filter::Present(named)))])
 }
 
 /// An add that finds nothing lacks its parent: one of usher's own base entries.

@@ -15,7 +15,7 @@ use super::super::decode::{Item, LEAVING, NOWHERE, UserFacts};
 use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
-use super::{ROUNDS, attribute, boolean, bytes, gone_is_done, unique};
+use super::{ROUNDS, attribute, boolean, bytes, gone_is_done, is_entry, unique};
 
 impl Directory {
     /// Adds the user's entry with a new number and new keys, then the memberships. `mark` is the request's, by which it is
@@ -145,6 +145,9 @@ impl Directory {
     }
 
     /// Notes that the user is about to be deleted. Nothing else changes by that, and the next change of any kind ends it.
+    ///
+    /// # Errors
+    /// [`StoreError::Contended`] where there is another entry of that name by now; the replica has it then.
     pub(crate) async fn begin_delete(&self, user: &User, mark: RequestMark) -> Result<(), StoreError> {
         let inner = &*self.0;
         let dn = inner.decoder.tree.user(&user.name);
@@ -154,8 +157,14 @@ impl Directory {
             if !facts.is_account {
                 changes.push(Change::Add("objectClass", vec![bytes("usherAccount")]));
             }
-            match inner.client.modify(&dn, &changes, None).await {
+            let identity = user.id.to_string();
+            let this = Filter::Equal(schema::ENTRY_UUID, &identity);
+            match inner.client.modify(&dn, &changes, Some(&this)).await {
                 Ok(raw) => return inner.take_in(&dn, raw).await,
+                Err(OpError::AssertionFailed) => {
+                    inner.reread(&dn).await?;
+                    return Err(StoreError::Contended);
+                }
                 Err(OpError::ValueState) => inner.told(user.id, inner.reread(&dn).await)?,
                 Err(error) => return inner.told(user.id, Err(error.into())),
             }
@@ -286,9 +295,13 @@ impl Inner {
                 let number = self.client.increment(&self.decoder.tree.state(), schema::NEXT_USER).await?;
                 changes.push(Change::Add(schema::NUMBER, vec![number.to_string().into_bytes()]));
             }
-            let version = Filter::Equal(schema::ENTRY_CSN, &csn);
-            let assertion = (part == Part::Derived && !csn.is_empty()).then_some(&version);
-            match self.client.modify(&dn, &changes, assertion).await {
+            let identity = user.id.to_string();
+            let assertion = if part == Part::Derived && !csn.is_empty() {
+                Filter::All(vec![Filter::Equal(schema::ENTRY_UUID, &identity), Filter::Equal(schema::ENTRY_CSN, &csn)])
+            } else {
+                is_entry(&identity, "uid")
+            };
+            match self.client.modify(&dn, &changes, Some(&assertion)).await {
                 Ok(raw) => return self.take_in(&dn, raw).await,
                 Err(OpError::AssertionFailed | OpError::ValueState) => self.reread(&dn).await?,
                 Err(OpError::Constraint(text)) if change.password_hash.is_some() => {
