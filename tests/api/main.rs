@@ -21,6 +21,8 @@ mod ends;
 #[cfg(test)]
 mod esdc_api;
 #[cfg(test)]
+mod late;
+#[cfg(test)]
 mod listeners;
 #[cfg(test)]
 mod long_names;

@@ -18,7 +18,7 @@ pub(crate) struct Pair {
     pub(crate) ldap: Ldap,
     pub(crate) proxy: SyncProxy,
     caught_up: Cell<u32>,
-    _second: Usherd,
+    pub(crate) second: Usherd,
     pub(crate) first: Usherd,
 }
 
@@ -28,7 +28,7 @@ impl Pair {
         let (second, proxy) = first.second_behind_proxy();
         let stale = fresh.moved_to(&second.anonymous());
         let ldap = first.ldap();
-        Self { fresh, stale, ldap, proxy, caught_up: Cell::new(0), _second: second, first }
+        Self { fresh, stale, ldap, proxy, caught_up: Cell::new(0), second, first }
     }
 
     /// The second daemon knows all that was written until now, and learns nothing more until this is called again.

@@ -9,21 +9,30 @@ mod sessions;
 mod ssh_keys;
 mod users;
 
+use std::sync::Arc;
+
 use crate::accounts::error::UniqueField;
 use crate::accounts::secrets::RequestMark;
-use crate::accounts::{EntryId, StoreError};
+use crate::accounts::{EntryId, StoreError, User};
 
-use super::Inner;
 use super::code::OpError;
 use super::connection::{Attribute, Change};
+use super::decode::UserFacts;
 use super::filter::Filter;
 use super::raw::RawEntry;
 use super::replica::tables::Source;
-use super::schema;
+use super::{Directory, Inner, schema};
 
 /// How often a write is tried again because the entry was not as we thought. Each round begins with the entry as the
 /// directory has it, so more rounds are needed only while others write it at the same time.
 const ROUNDS: usize = 32;
+
+impl Directory {
+    /// What writes need to know of the user's entry as it is now; none where it is gone, or goes by another name.
+    fn state_of(&self, user: &User) -> Option<(Arc<User>, UserFacts, Box<str>)> {
+        self.read().user_state(user.id).filter(|(now, ..)| now.name == user.name)
+    }
+}
 
 impl Inner {
     /// Takes the answer to our own write into the replica. Without a post-read answer the entry is read.

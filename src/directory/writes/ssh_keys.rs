@@ -61,7 +61,7 @@ impl Directory {
         // What was decided holds for the rest of a key whose first value is gone: it goes by another title then.
         let mut begun: Option<KeyChange<'a>> = None;
         for _ in 0..ROUNDS {
-            let Some((current, facts, csn)) = self.read().user_state(user.id) else {
+            let Some((current, facts, csn)) = self.state_of(user) else {
                 return Err(StoreError::NotFound);
             };
             let decision = match begun.take() {

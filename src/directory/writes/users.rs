@@ -152,7 +152,7 @@ impl Directory {
         let inner = &*self.0;
         let dn = inner.decoder.tree.user(&user.name);
         for _ in 0..ROUNDS {
-            let Some((_, facts, _)) = self.read().user_state(user.id) else { return Err(StoreError::NotFound) };
+            let Some((_, facts, _)) = self.state_of(user) else { return Err(StoreError::NotFound) };
             let mut changes = vec![Change::set(schema::UNFINISHED, Some(&leaving(mark)))];
             if !facts.is_account {
                 changes.push(Change::Add("objectClass", vec![bytes("usherAccount")]));
@@ -276,7 +276,7 @@ impl Inner {
     ) -> Result<(), StoreError> {
         let dn = self.decoder.tree.user(&user.name);
         for _ in 0..ROUNDS {
-            let Some((now, facts, csn)) = directory.read().user_state(user.id) else {
+            let Some((now, facts, csn)) = directory.state_of(user) else {
                 return Err(StoreError::NotFound);
             };
             if change.while_password.is_some_and(|epoch| epoch != now.password_epoch) {

@@ -1,0 +1,117 @@
+//! Calls that were decided by what is over when they come to write.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::pair::{BASE, Pair, group, user};
+use crate::support::{Ldap, Usherd, eventually_true};
+use crate::world::{World, user_body};
+
+/// Of this many calls at a time, so many are past the last question when the answer is no.
+const CALLS: usize = 14;
+const UNDER_WAY: usize = 4;
+
+/// Has `name` make users, and `revoke` what lets him once the first is made; how many were made in spite of that.
+fn made_after(world: &World, name: &str, revoke: impl FnOnce()) -> usize {
+    world.create(name, &json!({"dc_bound": false, "is_super_admin": true}));
+    let evil = world.login(name);
+    let (sender, answers) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for i in 0..CALLS {
+            let (evil, sender) = (evil.clone(), sender.clone());
+            scope.spawn(move || {
+                let made = format!("{name}-{i}");
+                let body = user_body(&made, &json!({"dc_bound": false, "is_super_admin": true}));
+                sender.send(evil.post(&user(&made), &body).status).unwrap();
+            });
+        }
+        assert_eq!(answers.recv().unwrap(), 201);
+        revoke();
+        let late: Vec<u16> = answers.iter().take(CALLS - 1).collect();
+        assert!(late.iter().all(|status| [201, 403].contains(status)), "{late:?}");
+        late.iter().filter(|status| **status == 201).count()
+    })
+}
+
+#[test]
+fn whoever_loses_what_lets_him_while_his_calls_wait_for_hashes_does_no_more() {
+    // Such a hash takes longer than a change, and they take turns.
+    let world = World::on(Usherd::builder().env("USHER__PASSWORDS__PASSES", "6").start());
+    let root = &world.root;
+    type Revoke<'a> = Box<dyn FnOnce() + 'a>;
+    let revocations: [(&str, Revoke<'_>); 4] = [
+        ("gone", Box::new(|| drop(root.delete(&user("gone")).result(200)))),
+        ("disabled", Box::new(|| drop(root.put(&user("disabled"), &json!({"is_active": false})).result(200)))),
+        ("demoted", Box::new(|| drop(root.put(&user("demoted"), &json!({"is_super_admin": false})).result(200)))),
+        (
+            "locked",
+            Box::new(|| {
+                let change = "changetype: modify\nreplace: usherActive\nusherActive: FALSE\n";
+                world.usherd.ldap().modify(&format!("dn: uid=locked,ou=people,{BASE}\n{change}"));
+                let shown = || root.get(&user("locked")).result(200)["is_active"] == false;
+                eventually_true(Duration::from_secs(5), "the change shows", shown);
+            }),
+        ),
+    ];
+    for (name, revoke) in revocations {
+        let late = made_after(&world, name, revoke);
+        assert!(late <= UNDER_WAY, "{name}: {late}");
+    }
+}
+
+fn rename(ldap: &Ldap, dn: &str, rdn: &str) {
+    ldap.modify(&format!("dn: {dn}\nchangetype: modrdn\nnewrdn: {rdn}\ndeleteoldrdn: 1\n"));
+}
+
+#[test]
+fn nothing_is_written_to_another_entry_that_took_the_name() {
+    let pair = Pair::new();
+    let stale = &pair.stale;
+    let changes: [(&str, Value); 6] = [
+        ("", json!({"email": "new@example.com"})),
+        ("", json!({"is_active": false})),
+        ("", json!({"first_name": "New"})),
+        ("", json!({"password": "pw-new"})),
+        ("", json!({"api_key": true})),
+        ("profile/", json!({"city": "Brno"})),
+    ];
+    for (round, (path, change)) in changes.into_iter().enumerate() {
+        let (name, boss) = (format!("x{round}"), format!("boss{round}"));
+        pair.user(&name, json!({}));
+        pair.user(&boss, json!({"is_super_admin": true}));
+        pair.part();
+        rename(&pair.ldap, &format!("uid={name},ou=people,{BASE}"), &format!("uid=old{round}"));
+        rename(&pair.ldap, &format!("uid={boss},ou=people,{BASE}"), &format!("uid={name}"));
+        let stored = || pair.ldap.search(BASE, "sub", &format!("(uid={name})"), &["*"]);
+        let before = stored();
+        let answer = stale.put(&format!("{}{path}", user(&name)), &change);
+        assert_eq!(answer.status, 404, "{change}: {answer:?}\n{}", pair.second.stderr());
+        assert!(stored() == before, "{change}");
+    }
+    pair.group("g1", json!({"dc_bound": false}));
+    pair.group("g2", json!({"dc_bound": false}));
+    pair.part();
+    rename(&pair.ldap, &format!("cn=g1,ou=groups,{BASE}"), "cn=g3");
+    rename(&pair.ldap, &format!("cn=g2,ou=groups,{BASE}"), "cn=g1");
+    for change in [json!({"alias": "new"}), json!({"permissions": ["admin"]}), json!({"users": ["admin"]})] {
+        // The first call brings the other one here, which the others are about.
+        let status = stale.put(&group("g1"), &change).status;
+        assert_eq!(status, if change["alias"] == "new" { 404 } else { 200 }, "{change}");
+    }
+}
+
+#[test]
+fn values_are_unique_also_where_the_daemon_does_not_know_who_has_them() {
+    let pair = Pair::new();
+    pair.user("early", json!({}));
+    pair.group("early", json!({"dc_bound": false}));
+    pair.part();
+    pair.user("late", json!({}));
+    pair.group("late", json!({"dc_bound": false, "alias": "taken"}));
+    let taken = pair.stale.put(&user("early"), &json!({"email": "late@example.com"})).result(400);
+    assert_eq!(taken, json!({"email": ["This email is already in use. Please supply a different email."]}));
+    let taken = pair.stale.put(&group("early"), &json!({"alias": "taken"})).result(400);
+    assert_eq!(taken, json!({"alias": ["This alias is already in use. Please supply a different alias."]}));
+}
