@@ -71,7 +71,7 @@ const WRITES: u32 = 1024;
 const WRITES_OF_ONE: usize = 128;
 
 /// How often an object is tried to be deleted that others change, or create anew.
-const DELETIONS: usize = 8;
+const DELETIONS: usize = 32;
 
 /// What of a request body and its parameters is in memory on nobody's account, and the unit in which the rest is counted,
 /// in bytes.

@@ -28,8 +28,9 @@ use super::super::schema;
 use super::Replica;
 use super::tables::Source;
 
-/// First and longest wait before a new connection; the wait doubles in between and is spread by half.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// First and longest wait before a new connection; the wait doubles in between and is spread by half. Short, since until then
+/// nobody's rights end here.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(300));
 /// How long a change may take on the provider while others overtake it.
 const SETTLED: Duration = Duration::from_secs(5);
 /// How long the provider is waited for before what it has is asked for without it. slapd begins no content sync while any

@@ -10,9 +10,10 @@ mod ssh_keys;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::accounts::error::UniqueField;
-use crate::accounts::secrets::RequestMark;
+use crate::accounts::secrets::{RequestMark, random};
 use crate::accounts::{EntryId, StoreError, User};
 
 use super::code::OpError;
@@ -26,6 +27,16 @@ use super::{Directory, Inner, schema};
 /// How often a write is tried again because the entry was not as we thought. Each round begins with the entry as the
 /// directory has it, so more rounds are needed only while others write it at the same time.
 const ROUNDS: usize = 32;
+
+/// The longest wait before a further round.
+const LONGEST_PAUSE: u32 = 32;
+
+/// Lets others finish who write the same entry: the later the round, the longer, and everybody for another time.
+async fn pause(round: usize) {
+    let [spread] = random::<1>();
+    let most = u32::try_from(round).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
+    tokio::time::sleep(Duration::from_millis(1) * most * u32::from(spread) / 255).await;
+}
 
 impl Directory {
     /// What writes need to know of the user's entry as it is now; none where it is gone, or goes by another name.

@@ -12,7 +12,7 @@ use super::super::connection::Change;
 use super::super::filter::Filter;
 use super::super::raw::RawEntry;
 use super::super::{Directory, keys, now, schema};
-use super::{ROUNDS, bytes};
+use super::{ROUNDS, bytes, pause};
 
 impl Directory {
     /// Adds a key unless title or fingerprint is taken or `limit` reached ([`StoreError::Key`]).
@@ -60,7 +60,7 @@ impl Directory {
         let mut stored: Option<RawEntry> = None;
         // What was decided holds for the rest of a key whose first value is gone: it goes by another title then.
         let mut begun: Option<KeyChange<'a>> = None;
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let Some((current, facts, csn)) = self.state_of(user) else {
                 return Err(StoreError::NotFound);
             };
@@ -107,7 +107,10 @@ impl Directory {
                     // the key stood in more than one value: on to the others
                     begun = Some(decision);
                 }
-                Err(OpError::AssertionFailed) => inner.reread(&dn).await?,
+                Err(OpError::AssertionFailed) => {
+                    pause(round).await;
+                    inner.reread(&dn).await?;
+                }
                 Err(OpError::ValueState) => {
                     stored = inner.look(&dn).await?;
                     if let (KeyChange::Add(key), Some(raw)) = (&decision, &stored) {

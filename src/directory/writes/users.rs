@@ -15,7 +15,7 @@ use super::super::decode::{Item, LEAVING, NOWHERE, UserFacts};
 use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
-use super::{ROUNDS, attribute, boolean, bytes, gone_is_done, is_entry, unique};
+use super::{ROUNDS, attribute, boolean, bytes, gone_is_done, is_entry, pause, unique};
 
 impl Directory {
     /// Adds the user's entry with a new number and new keys, then the memberships. `mark` is the request's, by which it is
@@ -275,7 +275,7 @@ impl Inner {
         part: Part,
     ) -> Result<(), StoreError> {
         let dn = self.decoder.tree.user(&user.name);
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let Some((now, facts, csn)) = directory.state_of(user) else {
                 return Err(StoreError::NotFound);
             };
@@ -303,7 +303,10 @@ impl Inner {
             };
             match self.client.modify(&dn, &changes, Some(&assertion)).await {
                 Ok(raw) => return self.take_in(&dn, raw).await,
-                Err(OpError::AssertionFailed | OpError::ValueState) => self.reread(&dn).await?,
+                Err(OpError::AssertionFailed | OpError::ValueState) => {
+                    pause(round).await;
+                    self.reread(&dn).await?;
+                }
                 Err(OpError::Constraint(text)) if change.password_hash.is_some() => {
                     return Err(StoreError::PasswordRefused(text));
                 }
