@@ -24,7 +24,8 @@ pub(crate) struct Replica {
     tables: RwLock<Tables>,
     in_sync: AtomicBool,
     reconnects: AtomicU64,
-    /// True once all that the directory has was read.
+    /// All that the directory has was read; who waits for that is told.
+    is_filled: AtomicBool,
     filled: watch::Sender<bool>,
     /// Entries to be read again; see `recheck`.
     rechecks: mpsc::UnboundedSender<EntryId>,
@@ -38,6 +39,7 @@ impl Replica {
             tables: RwLock::default(),
             in_sync: AtomicBool::new(false),
             reconnects: AtomicU64::new(0),
+            is_filled: AtomicBool::new(false),
             filled: watch::Sender::new(false),
             rechecks,
             doubts: Default::default(),
@@ -101,11 +103,12 @@ impl Replica {
 
     /// All that the directory has was read once.
     fn set_filled(&self) {
+        self.is_filled.store(true, Ordering::Release);
         self.filled.send_replace(true);
     }
 
     pub(crate) fn is_filled(&self) -> bool {
-        *self.filled.borrow()
+        self.is_filled.load(Ordering::Acquire)
     }
 
     /// Waits until all that the directory has was read once.
