@@ -60,10 +60,9 @@ pub(super) fn reply(call: &Call, detail: Detail, users: Vec<Arc<User>>) -> Reply
     })
 }
 
-/// The user of exactly this name, for `after`; one who was deleted since the page before will do.
+/// The user of this name, for `after`; one who was deleted since the page before will do.
 pub(super) fn find<'v>(view: &'v View<'_>, name: &str) -> Option<&'v Arc<User>> {
-    let user = view.user(&UserName::parse(name).ok()?).filter(|user| user.name.as_str() == name);
-    user.or_else(|| view.gone_user(name))
+    view.user(&UserName::parse(name).ok()?).or_else(|| view.gone_user(name))
 }
 
 /// Active users or inactive ones: the documented parameter, or the original's (decision 12).

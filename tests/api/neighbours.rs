@@ -190,6 +190,8 @@ fn a_list_goes_on_after_what_was_deleted_since_the_page_before() {
     ] {
         let rest = || api.get(&format!("{path}&after={name}")).result(200);
         let before = rest();
+        let otherwise_spelt = api.get(&format!("{path}&after={}", name.to_uppercase())).result(200);
+        assert_eq!(otherwise_spelt, before, "{path}");
         world.root.delete(&format!("{object}/{name}/")).result(200);
         assert_eq!(rest(), before, "{path}");
     }

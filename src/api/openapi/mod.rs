@@ -225,7 +225,7 @@ fn order_by(fields: &[&str]) -> Value {
             fields.join(", ")),
         "schema": {
             "type": "string",
-            "pattern": format!(r"^\s*([-+]?({word})\s*(,\s*[-+]?({word})\s*)*)?$"),
+            "pattern": format!(r"^(\s*[-+]?({word})\s*(,\s*[-+]?({word})\s*)*)?$"),
             "default": fields.first(),
         },
     })
