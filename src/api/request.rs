@@ -180,7 +180,7 @@ where
                 // What was decided may be over once the first change's turn has come: then this is the answer.
                 let assent = {
                     let (call, refusal) = (Arc::clone(&call), Arc::clone(&refusal));
-                    move || match call.again().and_then(|again| plan(&again)) {
+                    move || match plan.map_or(Ok(()), |plan| call.still_may(plan)) {
                         Ok(()) => true,
                         Err(error) => {
                             let _ = refusal.set(error);

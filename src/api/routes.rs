@@ -21,8 +21,8 @@ pub(crate) enum Handler {
     /// Writes to the directory: runs to its end even if the client goes away, and is in the audit log.
     Write {
         run: for<'a> fn(&'a Call) -> Pending<'a>,
-        /// What it decides before the first change, without one.
-        plan: PlanFn,
+        /// What it decides before the first change, to be decided again right before that. None: whoever began it may end it.
+        plan: Option<PlanFn>,
         /// The contract's words for it: `Create user`.
         action: &'static str,
         object: Object,
@@ -58,8 +58,10 @@ type WriteFn = for<'a> fn(&'a Call) -> Pending<'a>;
 type PlanFn = fn(&Call) -> Result<(), ApiError>;
 
 const fn write(run: WriteFn, plan: PlanFn, action: &'static str, object: Object) -> Handler {
-    Handler::Write { run, plan, action, object }
+    Handler::Write { run, plan: Some(plan), action, object }
 }
+
+const LOGOUT: Handler = Handler::Write { run: login::logout, plan: None, action: "Logout", object: Object::Session };
 
 /// Every URL of the API.
 pub(crate) const ROUTES: &[Route] = &[
@@ -292,7 +294,7 @@ pub(crate) const ROUTES: &[Route] = &[
         pattern: "accounts/logout",
         view: "api_logout",
         about: "Ends the session whose token the request carries. With an API key there is nothing to end.",
-        methods: &[(Method::GET, write(login::logout, |_| Ok(()), "Logout", Object::Session))],
+        methods: &[(Method::GET, LOGOUT)],
     },
     Route {
         pattern: "ping",

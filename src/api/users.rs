@@ -225,15 +225,16 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
         let mark = call.mark();
+        plan_delete(call)?;
         for _ in 0..DELETIONS {
-            let user = plan_delete(call)?;
+            let user = plan_delete(&call.again()?)?;
             // Marked first: from then on nobody makes him an owner or a member, and who just did so shows.
             match directory.begin_delete(&user, mark).await {
                 Err(StoreError::Contended) => continue,
                 begun => begun.map_err(store)?,
             }
             let groups = directory.look_at_what_names(&user.name).await.map_err(store)?;
-            let refusal = match plan_delete(call) {
+            let refusal = match call.again().and_then(|again| plan_delete(&again)) {
                 Ok(now) if now.id == user.id => match directory.delete_user(&user, &groups, mark).await {
                     Ok(()) => return Ok(Reply::deleted()),
                     // Changed meanwhile, which ended the mark: by now he may own something.
@@ -241,11 +242,8 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
                     Err(error @ StoreError::Unavailable(_)) => return Err(store(error)),
                     Err(error) => store(error),
                 },
-                // There is another one of his name, who is marked in his place.
-                Ok(_) => {
-                    directory.end_delete(&user, mark).await.map_err(store)?;
-                    continue;
-                }
+                // By now there is another one of his name.
+                Ok(_) => continue,
                 Err(refusal) => refusal,
             };
             directory.end_delete(&user, mark).await.map_err(store)?;

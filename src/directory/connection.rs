@@ -276,7 +276,7 @@ impl Client {
         loop {
             let (place, mut ldap) = self.writer().await?;
             ldap.with_timeout(limit);
-            if !assent::is_given() {
+            if !operation.is_count() && !assent::is_given() {
                 return Err(OpError::Store(StoreError::Withdrawn));
             }
             match operation.send(&mut ldap).await {

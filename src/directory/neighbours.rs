@@ -97,7 +97,7 @@ impl Directory {
 
 impl Inner {
     /// Reads the entry into the replica; its identity, if there is one.
-    async fn look_at(&self, dn: &str) -> Result<Option<EntryId>, StoreError> {
+    pub(super) async fn look_at(&self, dn: &str) -> Result<Option<EntryId>, StoreError> {
         let found = self.client.read(dn, schema::REPLICATED).await?;
         Ok(self.take_found(found.as_slice()).first().copied())
     }

@@ -249,6 +249,24 @@ fn a_group_that_is_not_ushers_keeps_nobody_from_being_deleted() {
 }
 
 #[test]
+fn what_the_server_says_of_memberships_follows_the_api() {
+    let pair = Pair::new();
+    pair.user("joins", json!({}));
+    let groups_of = || pair.ldap.search(BASE, "sub", "(uid=joins)", &["memberOf"])[0].all("memberOf");
+    for (change, joined) in [(json!({"users": ["joins"]}), true), (json!({"users": []}), false)] {
+        if joined {
+            pair.group("of", json!({"dc_bound": false}));
+        }
+        pair.fresh.put(&group("of"), &change).result(200);
+        assert_eq!(!groups_of().is_empty(), joined, "{change}");
+    }
+    pair.fresh.put(&user("joins"), &json!({"groups": ["of"]})).result(200);
+    assert!(!groups_of().is_empty());
+    pair.fresh.delete(&group("of")).result(200);
+    assert_eq!(groups_of(), [""; 0]);
+}
+
+#[test]
 fn of_parallel_calls_that_detach_one_group_one_succeeds() {
     let first = Usherd::start();
     let second = first.second("second");

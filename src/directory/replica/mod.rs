@@ -10,6 +10,7 @@ pub(crate) mod sync;
 pub(crate) mod tables;
 pub(crate) mod view;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -30,7 +31,7 @@ pub(crate) struct Replica {
     /// Entries to be read again; see `recheck`.
     rechecks: mpsc::UnboundedSender<EntryId>,
     /// Entries that the server which content sync comes from is to be asked for.
-    doubts: (Mutex<Vec<EntryId>>, Notify),
+    doubts: (Mutex<HashSet<EntryId>>, Notify),
 }
 
 impl Replica {
@@ -73,7 +74,7 @@ impl Replica {
     }
 
     /// Waits for doubts, and takes them.
-    async fn doubted(&self) -> Vec<EntryId> {
+    async fn doubted(&self) -> HashSet<EntryId> {
         loop {
             let doubts = std::mem::take(&mut *self.doubts.0.lock().unwrap_or_else(PoisonError::into_inner));
             if !doubts.is_empty() {

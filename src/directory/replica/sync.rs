@@ -145,7 +145,11 @@ impl Consumer {
                 }
                 End::Lost(why) => {
                     drop(progress);
-                    warn!(why, retry_ms = wait.as_millis(), "content sync was lost; reads go on from what is here");
+                    if wait == BACKOFF.0 {
+                        warn!(why, "content sync was lost and is tried again; reads go on from what is here");
+                    } else {
+                        debug!(why, retry_ms = wait.as_millis(), "content sync is not back");
+                    }
                     let [spread] = random::<1>();
                     tokio::time::sleep(wait.mul_f64(0.5 + f64::from(spread) / 510.0)).await;
                     wait = (wait * 2).min(BACKOFF.1);
@@ -338,12 +342,12 @@ impl Consumer {
     }
 
     /// Brings these entries up to date, or forgets them.
-    async fn look_up(&self, ids: Vec<EntryId>, ldap: &Ldap) -> Result<(), End> {
+    async fn look_up(&self, ids: HashSet<EntryId>, ldap: &Ldap) -> Result<(), End> {
         for id in ids {
             let found =
                 self.search(ldap, &Filter::Equal(schema::ENTRY_UUID, &id.to_string()), schema::REPLICATED).await?;
             let decoded = found.first().and_then(|raw| self.decoder.decode(raw, None));
-            info!(%id, is_there = decoded.is_some(), "an entry that was not where it should be was asked for");
+            debug!(%id, is_there = decoded.is_some(), "an entry that was not where it should be was asked for");
             self.replica.change(|tables| match decoded {
                 Some(decoded) => tables.put(decoded, Source::CatchUp),
                 None => tables.remove(id),

@@ -177,24 +177,24 @@ impl View<'_> {
         ids.filter_map(|id| self.unambiguous(*id)).collect()
     }
 
-    /// The user of exactly this name who went last, if that is not long ago: what a list goes on after. The same below.
+    /// The user of this name who went last, if that is not long ago: what a list goes on after. The same below.
     pub(crate) fn gone_user(&self, name: &str) -> Option<&Arc<User>> {
         self.gone(|kept| match kept {
-            Kept::User(user, _) if user.name.as_str() == name => Some(user),
+            Kept::User(user, _) if user.name.as_str().eq_ignore_ascii_case(name) => Some(user),
             _ => None,
         })
     }
 
     pub(crate) fn gone_group(&self, name: &str) -> Option<&Arc<Group>> {
         self.gone(|kept| match kept {
-            Kept::Group(group) if group.name.as_str() == name => Some(group),
+            Kept::Group(group) if group.name.as_str().eq_ignore_ascii_case(name) => Some(group),
             _ => None,
         })
     }
 
     pub(crate) fn gone_datacenter(&self, name: &str) -> Option<&Arc<Datacenter>> {
         self.gone(|kept| match kept {
-            Kept::Datacenter(dc) if dc.name.as_str() == name => Some(dc),
+            Kept::Datacenter(dc) if dc.name.as_str().eq_ignore_ascii_case(name) => Some(dc),
             _ => None,
         })
     }

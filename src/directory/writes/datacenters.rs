@@ -10,7 +10,7 @@ use crate::name::{DcName, UserName};
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::{Directory, Inner, schema};
-use super::{attribute, bytes, gone_is_done};
+use super::{DATACENTER, attribute, bytes, gone_is_done};
 
 impl Directory {
     /// Adds the datacenter with a new number. Where it has groups, the caller attaches them and then says
@@ -89,7 +89,7 @@ impl Directory {
                 let number = inner.client.increment(&tree.state(), schema::NEXT_DATACENTER).await?;
                 changes.push(Change::set(schema::NUMBER, Some(&number.to_string())));
             }
-            let raw = inner.modify_entry(dc.id, &dn, "cn", &changes).await.map_err(alias_or_site);
+            let raw = inner.modify_entry(dc.id, &dn, DATACENTER, &changes).await.map_err(alias_or_site);
             let raw = inner.told(dc.id, raw)?;
             inner.take_in(&dn, raw).await?;
         }
@@ -103,7 +103,7 @@ impl Directory {
     pub(crate) async fn delete_datacenter(&self, dc: &Datacenter) -> Result<(), StoreError> {
         let inner = &*self.0;
         self.forget_datacenter(&dc.name, false).await?;
-        inner.delete_entry(dc.id, &inner.decoder.tree.datacenter(&dc.name), 0, None).await?;
+        inner.delete_entry(dc.id, &inner.decoder.tree.datacenter(&dc.name), DATACENTER, 0, None).await?;
         // Who was bound to it while it went away. refint does that too, where a server has it, but late and unseen.
         self.look_at_those_in(&dc.name).await?;
         match self.forget_datacenter(&dc.name, true).await {

@@ -11,7 +11,7 @@ use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::decode::Item;
 use super::super::{Directory, Inner, schema};
-use super::{ROUNDS, attribute, bytes, gone_is_done, unique};
+use super::{GROUP, ROUNDS, attribute, bytes, gone_is_done, unique};
 
 /// How long `refint` may take to come to a group, and how often the group is looked at meanwhile.
 const CLEAN_UP: Duration = Duration::from_secs(3);
@@ -70,13 +70,13 @@ impl Directory {
         if !all.is_empty() {
             inner.await_clean_up(group, &change.add_members).await?;
             inner.replica.change(|tables| tables.readmit(group, &change.add_members));
-            match inner.modify_entry(group.id, &dn, "cn", &all).await {
+            match inner.modify_entry(group.id, &dn, GROUP, &all).await {
                 Ok(raw) => inner.take_in(&dn, raw).await?,
                 // somebody did a part of it: the fields as one, the values one by one
                 Err(OpError::ValueState) => {
                     inner.change_values(&dn, removals).await?;
                     if !fields.is_empty() {
-                        let raw = inner.modify_entry(group.id, &dn, "cn", &fields).await;
+                        let raw = inner.modify_entry(group.id, &dn, GROUP, &fields).await;
                         inner.take_in(&dn, raw.map_err(|e| unique(e, UniqueField::Alias))?).await?;
                     }
                     inner.change_values(&dn, additions).await?;
@@ -97,7 +97,7 @@ impl Directory {
             Change::set(schema::DC_BOUND, None),
             Change::Add(schema::DATACENTER_LINK, vec![tree.datacenter(dc).into_bytes()]),
         ];
-        match inner.modify_entry(group.id, &dn, "cn", &changes).await {
+        match inner.modify_entry(group.id, &dn, GROUP, &changes).await {
             Ok(raw) => inner.take_in(&dn, raw).await?,
             Err(OpError::ValueState) => {
                 inner.reread(&dn).await?;
@@ -136,7 +136,7 @@ impl Directory {
             if now.dc_bound.as_ref() == Some(dc) {
                 changes.push(Change::Delete(schema::DC_BOUND, value.clone()));
             }
-            match inner.modify_entry(group.id, &dn, "cn", &changes).await {
+            match inner.modify_entry(group.id, &dn, GROUP, &changes).await {
                 Ok(raw) => inner.take_in(&dn, raw).await?,
                 Err(OpError::ValueState) => {
                     inner.reread(&dn).await?;
@@ -160,7 +160,7 @@ impl Directory {
     /// [`StoreError::Contended`] where there is another group of that name by now, which the replica then has.
     pub(crate) async fn delete_group(&self, group: &Group) -> Result<(), StoreError> {
         let dn = self.0.decoder.tree.group(&group.name);
-        self.0.delete_entry(group.id, &dn, group.members.len(), None).await
+        self.0.delete_entry(group.id, &dn, GROUP, group.members.len(), None).await
     }
 }
 

@@ -113,7 +113,7 @@ impl Inner {
         }
     }
 
-    /// Modifies the entry, not another one of its DN. `named`: the attribute that every entry of its kind has.
+    /// Modifies the entry, not another one of its DN.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is none or another one; the replica has that one then.
@@ -121,11 +121,11 @@ impl Inner {
         &self,
         id: EntryId,
         dn: &str,
-        named: &'static str,
+        kind: Filter<'_>,
         changes: &[Change],
     ) -> Result<Option<RawEntry>, OpError> {
         let identity = id.to_string();
-        match self.client.modify(dn, changes, Some(&is_entry(&identity, named))).await {
+        match self.client.modify(dn, changes, Some(&is_entry(&identity, kind))).await {
             Err(OpError::AssertionFailed) => {
                 self.look(dn).await.map_err(OpError::Store)?;
                 Err(OpError::Store(StoreError::NotFound))
@@ -143,11 +143,12 @@ impl Inner {
         &self,
         id: EntryId,
         dn: &str,
+        kind: Filter<'_>,
         references: usize,
         state: Option<Filter<'_>>,
     ) -> Result<(), StoreError> {
         let identity = id.to_string();
-        let this = Filter::All([Filter::Equal(schema::ENTRY_UUID, &identity)].into_iter().chain(state).collect());
+        let this = Filter::All([is_entry(&identity, kind)].into_iter().chain(state).collect());
         match self.client.delete(dn, references, Some(&this)).await {
             Ok(()) => {
                 self.replica.change(|tables| tables.remove_own(id));
@@ -211,11 +212,17 @@ const fn boolean(value: bool) -> &'static str {
     if value { "TRUE" } else { "FALSE" }
 }
 
-/// That an entry is this one. slapd's `unique` overlay searches for a guarded value with the request's own controls, from the
-/// container on, and finds the value taken where the assertion is false of that: so it is true of what has no such name.
-fn is_entry<'a>(identity: &'a str, named: &'static str) -> Filter<'a> {
-    Filter::Any(vec![Filter::Equal(schema::ENTRY_UUID, identity), Filter::Not(Box::new(Filter::Present(named)))])
+/// That an entry is this one. slapd's overlays use the request's own controls for what they do themselves: `unique` searches
+/// for a guarded value from the container on, and finds it taken where the assertion is false of that; `memberof` writes
+/// the members, and leaves out those of whom it is false. So it is true of whatever is not of the entry's `kind`.
+fn is_entry<'a>(identity: &'a str, kind: Filter<'a>) -> Filter<'a> {
+    Filter::Any(vec![Filter::Equal(schema::ENTRY_UUID, identity), Filter::Not(Box::new(kind))])
 }
+
+/// What is of a kind: as [`is_entry`] tells it from all that the server's overlays touch with it.
+const USER: Filter<'static> = Filter::Present("uid");
+const GROUP: Filter<'static> = Filter::Equal("objectClass", "usherGroup");
+const DATACENTER: Filter<'static> = Filter::Equal("objectClass", "usherDatacenter");
 
 /// An add that finds nothing lacks its parent: one of usher's own base entries.
 fn below_nothing(error: OpError) -> OpError {

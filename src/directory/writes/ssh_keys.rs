@@ -12,7 +12,7 @@ use super::super::connection::Change;
 use super::super::filter::Filter;
 use super::super::raw::RawEntry;
 use super::super::{Directory, keys, now, schema};
-use super::{ROUNDS, bytes, pause};
+use super::{ROUNDS, USER, bytes, is_entry, pause};
 
 impl Directory {
     /// Adds a key unless title or fingerprint is taken or `limit` reached ([`StoreError::Key`]).
@@ -91,8 +91,10 @@ impl Directory {
             if !facts.is_account {
                 changes.push(Change::Add("objectClass", vec![bytes("usherAccount")]));
             }
-            let version = Filter::Equal(schema::ENTRY_CSN, &csn);
-            match inner.client.modify(&dn, &changes, (!csn.is_empty()).then_some(&version)).await {
+            let identity = user.id.to_string();
+            let version =
+                if csn.is_empty() { is_entry(&identity, USER) } else { Filter::Equal(schema::ENTRY_CSN, &csn) };
+            match inner.client.modify(&dn, &changes, Some(&version)).await {
                 Ok(raw) => {
                     let is_left =
                         |key: &SshKey, raw: &RawEntry| !values_about(raw, &key.public.fingerprint_sha256()).is_empty();

@@ -15,7 +15,7 @@ use super::super::decode::{Item, LEAVING, NOWHERE, UserFacts};
 use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
-use super::{ROUNDS, attribute, boolean, bytes, gone_is_done, is_entry, pause, unique};
+use super::{ROUNDS, USER, attribute, boolean, bytes, gone_is_done, is_entry, pause, unique};
 
 impl Directory {
     /// Adds the user's entry with a new number and new keys, then the memberships. `mark` is the request's, by which it is
@@ -123,6 +123,11 @@ impl Directory {
             };
             inner.change_password(self, user, &first).await?;
         }
+        // Memberships go by the name, which may be another entry's by now.
+        let is_about_groups = !(change.leave.is_empty() && change.join.is_empty());
+        if is_about_groups && inner.look_at(&inner.decoder.tree.user(&user.name)).await? != Some(user.id) {
+            return Err(StoreError::NotFound);
+        }
         for group in &change.leave {
             inner.leave(group, &user.name).await?;
         }
@@ -162,7 +167,7 @@ impl Directory {
             match inner.client.modify(&dn, &changes, Some(&this)).await {
                 Ok(raw) => return inner.take_in(&dn, raw).await,
                 Err(OpError::AssertionFailed) => {
-                    inner.reread(&dn).await?;
+                    inner.told(user.id, inner.reread(&dn).await)?;
                     return Err(StoreError::Contended);
                 }
                 Err(OpError::ValueState) => inner.told(user.id, inner.reread(&dn).await)?,
@@ -218,7 +223,7 @@ impl Directory {
         }
         // gone already, or renamed: content sync tells which
         let (dn, mark) = (inner.decoder.tree.user(&user.name), leaving(mark));
-        inner.delete_entry(user.id, &dn, 0, Some(Filter::Equal(schema::UNFINISHED, &mark))).await?;
+        inner.delete_entry(user.id, &dn, USER, 0, Some(Filter::Equal(schema::UNFINISHED, &mark))).await?;
         self.sweep_sessions_of(user.id).await;
         Ok(())
     }
@@ -236,7 +241,8 @@ impl Inner {
         if let (Err(StoreError::PasswordRefused(_)), Some(before)) = (&written, before) {
             let back = [("mail", "mail"), (schema::IDENTITY, "usheridentity")];
             let back = back.map(|(name, key)| Change::Replace(name, before.values(key).to_vec()));
-            let back = match self.client.modify(&dn, &back, None).await {
+            let identity = user.id.to_string();
+            let back = match self.client.modify(&dn, &back, Some(&is_entry(&identity, USER))).await {
                 Ok(raw) => self.take_in(&dn, raw).await,
                 Err(error) => Err(error.into()),
             };
@@ -299,7 +305,7 @@ impl Inner {
             let assertion = if part == Part::Derived && !csn.is_empty() {
                 Filter::All(vec![Filter::Equal(schema::ENTRY_UUID, &identity), Filter::Equal(schema::ENTRY_CSN, &csn)])
             } else {
-                is_entry(&identity, "uid")
+                is_entry(&identity, USER)
             };
             match self.client.modify(&dn, &changes, Some(&assertion)).await {
                 Ok(raw) => return self.take_in(&dn, raw).await,
