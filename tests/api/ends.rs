@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 use crate::crossing::together;
@@ -112,17 +111,12 @@ fn who_was_deleted_right_before_the_server_was_killed_is_gone_on_the_other_daemo
     pair.part();
     let (fresh, stale) = (&pair.fresh, &pair.stale);
     fresh.delete(&user("leaver")).result(200);
-    let kill_slapd = || {
-        let slapd = pair.first.slapd_pid().unwrap();
-        kill(slapd, Signal::SIGKILL).unwrap();
-        pair.proxy.lose();
-    };
     // A new server that has had a write takes it for complete what it remembers, and remembers nothing.
     let write = || {
         let written = || fresh.put("/dc/main/", &json!({"desc": "new"})).status == 200;
         eventually_true(HEALED, "a new server takes a write", written);
     };
-    pair.proxy.before(Request::ContentSync, kill_slapd, write);
+    pair.proxy.before(Request::ContentSync, || pair.kill_server(), write);
     eventually_true(HEALED, "the second daemon follows the new server", || {
         stale.get("/dc/main/").result(200)["desc"] == "new"
     });
@@ -136,10 +130,6 @@ fn a_daemon_follows_and_starts_also_while_the_server_begins_no_content_sync() {
     pair.user("stays", json!({}));
     pair.part();
     let (fresh, stale) = (&pair.fresh, &pair.stale);
-    let cut = || {
-        kill(pair.first.slapd_pid().unwrap(), Signal::SIGKILL).unwrap();
-        pair.proxy.lose();
-    };
     let follow = |api: &Api| {
         eventually_true(HEALED, "what changed is shown", || {
             api.get(&user("leaver")).status == 404
@@ -148,31 +138,30 @@ fn a_daemon_follows_and_starts_also_while_the_server_begins_no_content_sync() {
         });
     };
     let mut third = None;
-    pair.proxy.before(Request::ContentSync, cut, || {
-        eventually_true(HEALED, "a new server takes a write", || {
-            fresh.put(&user("stays"), &json!({"first_name": "New"})).status == 200
-        });
-        fresh.delete(&user("leaver")).result(200);
-        pair.user("comes", json!({}));
-        follow(stale);
-        assert_eq!(stale.root().get("/health/ready").status, 503);
-        let urls = format!("directory.urls=[\"{}\"]", pair.proxy.url());
-        let daemon = pair.first.second_with("third", &[&urls]);
-        follow(&fresh.moved_to(&daemon.anonymous()));
-        third = Some(daemon);
-        fresh.delete(&user("comes")).result(200);
-    });
+    pair.proxy.before(
+        Request::ContentSync,
+        || pair.kill_server(),
+        || {
+            eventually_true(HEALED, "a new server takes a write", || {
+                fresh.put(&user("stays"), &json!({"first_name": "New"})).status == 200
+            });
+            fresh.delete(&user("leaver")).result(200);
+            pair.user("comes", json!({}));
+            follow(stale);
+            assert_eq!(stale.root().get("/health/ready").status, 503);
+            let urls = format!("directory.urls=[\"{}\"]", pair.proxy.url());
+            let daemon = pair.first.second_with("third", &[&urls]);
+            follow(&fresh.moved_to(&daemon.anonymous()));
+            third = Some(daemon);
+            fresh.delete(&user("comes")).result(200);
+        },
+    );
     let third = third.unwrap();
     for api in [stale.clone(), fresh.moved_to(&third.anonymous())] {
         eventually_true(HEALED, "content sync goes on", || api.root().get("/health/ready").status == 200);
         eventually_true(HEALED, "nothing is left", || api.get(&user("comes")).status == 404);
         assert_eq!(api.get(&user("stays")).result(200)["first_name"], "New");
     }
-}
-
-/// The members of `name`, as the directory has them.
-fn stored_members(ldap: &Ldap, name: &str) -> Vec<String> {
-    ldap.search(BASE, "sub", &format!("(&(objectClass=usherGroup)(cn={name}))"), &["member"])[0].all("member")
 }
 
 #[test]
@@ -205,7 +194,7 @@ fn nobody_is_left_a_member_who_is_deleted_before_the_membership_is_written() {
         };
         let status = pair.proxy.before(Request::GroupChange, || join(stale, name), leave);
         assert!(statuses.contains(&status), "{name}: {status}");
-        assert_eq!(stored_members(&pair.ldap, "joined"), [""; 0], "{name}");
+        assert_eq!(pair.stored("(cn=joined)", "member"), [""; 0], "{name}");
         // the next one of the name, whoever makes it
         pair.ldap.add(&format!("dn: uid={name},ou=people,{BASE}\nobjectClass: inetOrgPerson\ncn: x\nsn: x\n"));
         for api in [fresh, stale] {
@@ -224,7 +213,7 @@ fn nobody_becomes_a_member_between_the_last_look_at_his_groups_and_his_end() {
     let stale = &pair.stale;
     let join = || {
         assert_eq!(pair.fresh.put(&group("late"), &json!({"users": ["ends"]})).result(200)["users"], json!([]));
-        assert_eq!(stored_members(&pair.ldap, "late"), [""; 0]);
+        assert_eq!(pair.stored("(cn=late)", "member"), [""; 0]);
         assert_eq!(
             pair.fresh.put(&user("ends"), &json!({"groups": ["late"]})).status,
             200,
@@ -233,7 +222,7 @@ fn nobody_becomes_a_member_between_the_last_look_at_his_groups_and_his_end() {
     };
     // which begins anew
     pair.proxy.before(Request::Deletion, || stale.delete(&user("ends")), join).result(200);
-    assert_eq!(stored_members(&pair.ldap, "late"), [""; 0]);
+    assert_eq!(pair.stored("(cn=late)", "member"), [""; 0]);
     assert!(!exists(&pair.ldap, "(uid=ends)"));
 }
 
@@ -252,7 +241,7 @@ fn a_group_that_is_not_ushers_keeps_nobody_from_being_deleted() {
 fn what_the_server_says_of_memberships_follows_the_api() {
     let pair = Pair::new();
     pair.user("joins", json!({}));
-    let groups_of = || pair.ldap.search(BASE, "sub", "(uid=joins)", &["memberOf"])[0].all("memberOf");
+    let groups_of = || pair.stored("(uid=joins)", "memberOf");
     for (change, joined) in [(json!({"users": ["joins"]}), true), (json!({"users": []}), false)] {
         if joined {
             pair.group("of", json!({"dc_bound": false}));

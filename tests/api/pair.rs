@@ -1,8 +1,9 @@
 //! Two daemons on one directory, of which the second learns of changes only when a test lets it.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 use crate::support::http::encode;
@@ -17,7 +18,7 @@ pub(crate) struct Pair {
     pub(crate) stale: Api,
     pub(crate) ldap: Ldap,
     pub(crate) proxy: SyncProxy,
-    caught_up: Cell<u32>,
+    caught_up: AtomicU32,
     pub(crate) second: Usherd,
     pub(crate) first: Usherd,
 }
@@ -28,21 +29,26 @@ impl Pair {
         let (second, proxy) = first.second_behind_proxy();
         let stale = fresh.moved_to(&second.anonymous());
         let ldap = first.ldap();
-        Self { fresh, stale, ldap, proxy, caught_up: Cell::new(0), second, first }
+        Self { fresh, stale, ldap, proxy, caught_up: AtomicU32::new(0), second, first }
     }
 
     /// The second daemon knows all that was written until now, and learns nothing more until this is called again.
     pub(crate) fn part(&self) {
         self.proxy.release();
         // Content sync tells in the order of the writes.
-        let count = self.caught_up.get() + 1;
-        self.caught_up.set(count);
+        let count = self.caught_up.fetch_add(1, Ordering::Relaxed) + 1;
         let desc = format!("written {count} times");
         self.fresh.put("/dc/main/", &json!({ "desc": desc })).result(200);
         eventually_true(Duration::from_secs(10), "the second daemon catches up", || {
             self.stale.get("/dc/main/").result(200)["desc"] == *desc
         });
         self.proxy.hold();
+    }
+
+    /// The server is killed, and what it told the second daemon last is lost.
+    pub(crate) fn kill_server(&self) {
+        kill(self.first.slapd_pid().unwrap(), Signal::SIGKILL).unwrap();
+        self.proxy.lose();
     }
 
     /// A user who is bound to nothing.
