@@ -69,14 +69,20 @@ enum Refusal {
 
 impl Refusal {
     /// The answer; the 429 of decision 14 where there was too much guessing.
-    fn answer(self, app: &App, peer: IpAddr) -> ApiError {
-        match self {
-            Self::Wrong(text) => {
-                app.metrics.wrong_credentials();
-                let throttled = app.throttle.bad_credentials.take(peer.into(), Instant::now()).err();
-                throttled.unwrap_or_else(|| refused(text))
+    fn answer(&self, app: &App, peer: IpAddr) -> ApiError {
+        if matches!(self, Self::Wrong(_)) {
+            app.metrics.wrong_credentials();
+            if let Err(throttled) = app.throttle.bad_credentials.take(peer.into(), Instant::now()) {
+                return throttled;
             }
-            Self::Text(text) => refused(text),
+        }
+        self.uncounted()
+    }
+
+    /// The answer where it does not count as guessing.
+    fn uncounted(&self) -> ApiError {
+        match self {
+            Self::Wrong(text) | Self::Text(text) => refused(text),
             Self::Forbidden => ApiError::forbidden(),
         }
     }
@@ -115,8 +121,7 @@ pub(super) fn refuse_wrong(
     match identify(app, view, &presented, now) {
         Ok(_) | Err(Refusal::Forbidden | Refusal::Text(NOT_PROVIDED)) => Ok(()),
         Err(Refusal::Wrong(_) | Refusal::Text(INVALID_TOKEN)) if was_ours => Ok(()),
-        Err(Refusal::Wrong(text)) if !counts => Err(refused(text)),
-        Err(refusal) => Err(refusal.answer(app, peer)),
+        Err(refusal) => Err(if counts { refusal.answer(app, peer) } else { refusal.uncounted() }),
     }
 }
 
@@ -142,10 +147,7 @@ pub(super) fn renew(view: &View<'_>, credential: &Credential, now: Timestamp) ->
         Credential::ApiKey(hash) => by_api_key(view, hash, now),
         Credential::Token(session) => by_token(view, &session.token_hash, now),
     };
-    renewed.map_err(|refusal| match refusal {
-        Refusal::Wrong(text) | Refusal::Text(text) => refused(text),
-        Refusal::Forbidden => ApiError::forbidden(),
-    })
+    renewed.map_err(|refusal| refusal.uncounted())
 }
 
 fn by_api_key(view: &View<'_>, hash: &[u8; 32], now: Timestamp) -> Result<Caller, Refusal> {

@@ -225,15 +225,15 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
         let mark = call.mark();
-        plan_delete(call)?;
         for _ in 0..DELETIONS {
-            let user = plan_delete(&call.again()?)?;
+            let user = plan_delete(call)?;
             // Marked first: from then on nobody makes him an owner or a member, and who just did so shows.
             match directory.begin_delete(&user, mark).await {
                 Err(StoreError::Contended) => continue,
                 begun => begun.map_err(store)?,
             }
             let groups = directory.look_at_what_names(&user.name).await.map_err(store)?;
+            // By whoever calls now: rounds take time, and a mark counts as a change that was made.
             let refusal = match call.again().and_then(|again| plan_delete(&again)) {
                 Ok(now) if now.id == user.id => match directory.delete_user(&user, &groups, mark).await {
                     Ok(()) => return Ok(Reply::deleted()),

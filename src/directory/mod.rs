@@ -6,7 +6,8 @@
 //!
 //! `dn`, `filter`, `schema`, `code`: names, filters and result codes, each at one place. `raw`, `decode`, `keys`: entries
 //! into the domain's types. `connection`: the client side. `replica`: the consumer and its tables. `writes`: the domain's
-//! changes into LDAP operations. `assent`: whether a call may still make them. `neighbours`: what is read after a write. `passwords`: binds as users. `managed`: the private slapd of `usherd dev`.
+//! changes into LDAP operations. `assent`: whether a call may still make them. `neighbours`: what is read after a write.
+//! `passwords`: binds as users. `managed`: the private slapd of `usherd dev`.
 
 mod assent;
 mod code;

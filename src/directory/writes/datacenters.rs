@@ -89,8 +89,7 @@ impl Directory {
                 let number = inner.client.increment(&tree.state(), schema::NEXT_DATACENTER).await?;
                 changes.push(Change::set(schema::NUMBER, Some(&number.to_string())));
             }
-            let raw = inner.modify_entry(dc.id, &dn, DATACENTER, &changes).await.map_err(alias_or_site);
-            let raw = inner.told(dc.id, raw)?;
+            let raw = inner.modify_entry(dc.id, &dn, DATACENTER, &changes).await.map_err(alias_or_site)?;
             inner.take_in(&dn, raw).await?;
         }
         self.read().datacenter(&dc.name).cloned().ok_or(StoreError::NotFound)

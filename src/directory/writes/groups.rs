@@ -45,10 +45,6 @@ impl Directory {
     /// Takes away first (members and permissions that go), then sets the rest, all in one modify where the
     /// entry is as we think.
     pub(crate) async fn update_group(&self, group: &Group, change: GroupChange) -> Result<Arc<Group>, StoreError> {
-        self.0.told(group.id, self.change_group(group, change).await)
-    }
-
-    async fn change_group(&self, group: &Group, change: GroupChange) -> Result<Arc<Group>, StoreError> {
         let inner = &*self.0;
         let tree = &inner.decoder.tree;
         let dn = tree.group(&group.name);
@@ -103,7 +99,7 @@ impl Directory {
                 inner.reread(&dn).await?;
                 return Err(StoreError::Exists);
             }
-            Err(error) => return inner.told(group.id, Err(error.into())),
+            Err(error) => return Err(error.into()),
         }
         self.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound)
     }
@@ -142,7 +138,7 @@ impl Directory {
                     inner.reread(&dn).await?;
                     continue;
                 }
-                Err(error) => return inner.told(group.id, Err(error.into())),
+                Err(error) => return Err(error.into()),
             }
             // Bound by somebody else of late.
             let bound = self.read().group_by_id(group.id).is_some_and(|now| now.dc_bound.as_ref() == Some(dc));

@@ -116,7 +116,8 @@ impl Inner {
     /// Modifies the entry, not another one of its DN.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where there is none or another one; the replica has that one then.
+    /// [`StoreError::NotFound`] where there is none or another one; the replica has that one then, and what it had is
+    /// looked at again.
     async fn modify_entry(
         &self,
         id: EntryId,
@@ -125,13 +126,17 @@ impl Inner {
         changes: &[Change],
     ) -> Result<Option<RawEntry>, OpError> {
         let identity = id.to_string();
-        match self.client.modify(dn, changes, Some(&is_entry(&identity, kind))).await {
+        let result = match self.client.modify(dn, changes, Some(&is_entry(&identity, kind))).await {
             Err(OpError::AssertionFailed) => {
                 self.look(dn).await.map_err(OpError::Store)?;
                 Err(OpError::Store(StoreError::NotFound))
             }
             other => other,
+        };
+        if matches!(result, Err(OpError::Store(StoreError::NotFound))) {
+            self.replica.change(|tables| tables.suspect(id));
         }
+        result
     }
 
     /// Deletes the entry, not another one of its DN, where it also is as `state` says. slapd tells no consumer of the end

@@ -241,8 +241,7 @@ impl Inner {
         if let (Err(StoreError::PasswordRefused(_)), Some(before)) = (&written, before) {
             let back = [("mail", "mail"), (schema::IDENTITY, "usheridentity")];
             let back = back.map(|(name, key)| Change::Replace(name, before.values(key).to_vec()));
-            let identity = user.id.to_string();
-            let back = match self.client.modify(&dn, &back, Some(&is_entry(&identity, USER))).await {
+            let back = match self.modify_entry(user.id, &dn, USER, &back).await {
                 Ok(raw) => self.take_in(&dn, raw).await,
                 Err(error) => Err(error.into()),
             };
