@@ -85,6 +85,13 @@ pub(crate) struct Group {
     pub(crate) created: Timestamp,
 }
 
+/// What a call adds to a list that others may be replacing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Addition {
+    Member(GroupName, UserName),
+    Attachment(GroupName, DcName),
+}
+
 /// A group to be created.
 #[derive(Clone, Debug)]
 pub(crate) struct NewGroup {

@@ -27,7 +27,7 @@ pub(crate) mod user_rules;
 
 pub(crate) use datacenter::{Access, Datacenter, DatacenterChange, NewDatacenter};
 pub(crate) use error::StoreError;
-pub(crate) use group::{Group, GroupChange, NewGroup, Permission};
+pub(crate) use group::{Addition, Group, GroupChange, NewGroup, Permission};
 pub(crate) use session::{NewSession, Session};
 pub(crate) use time::Timestamp;
 pub(crate) use user::{EntryId, NewSshKey, NewUser, SshKey, User, UserChange};

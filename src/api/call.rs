@@ -8,10 +8,11 @@ use hyper::Method;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::unanswered::{Adding, Addition};
-use super::{ApiError, App, auth};
+use super::unanswered::{Adding, Settled};
+use super::{ApiError, App, Noun, auth};
 use crate::accounts::secrets::RequestMark;
-use crate::accounts::{Datacenter, Session, Timestamp, User};
+use crate::accounts::{Addition, Datacenter, Session, StoreError, Timestamp, User};
+use crate::directory::List;
 use crate::name::UserName;
 
 /// How the caller showed who they are.
@@ -135,6 +136,20 @@ impl Call {
         *self.dc.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(dc));
     }
 
+    /// What the list that the body has under `key` holds and no call is adding, which alone may be taken away: this one's
+    /// caller can't know of the rest. Nothing where the body has none. `list` says which it is, unless the call is refused.
+    pub(super) async fn settled(
+        &self,
+        key: &str,
+        list: impl FnOnce() -> Result<List, ApiError>,
+    ) -> Result<Settled, ApiError> {
+        if self.params.get(key).is_none() {
+            return Ok(Settled::default());
+        }
+        let settled = self.app.unanswered.settled(&self.app.directory, &list()?).await;
+        settled.map_err(|error| ApiError::store(&error, Noun::Group))
+    }
+
     /// Says what this call is about to add, before it does.
     pub(super) fn adds(&self, additions: impl Iterator<Item = Addition>) {
         let additions: Vec<Addition> = additions.collect();
@@ -144,10 +159,20 @@ impl Call {
         }
     }
 
+    /// Says it to the other daemons too.
+    pub(super) async fn announce(&self) -> Result<(), StoreError> {
+        let adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut adding) = adding else { return Ok(()) };
+        let announced = adding.announce(&self.app.directory).await;
+        *self.adding.lock().unwrap_or_else(PoisonError::into_inner) = Some(adding);
+        announced
+    }
+
     /// Ends that. Calls that came in before this one's answer goes out get to see it first.
     pub(super) async fn added(&self) {
         let adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if adding.is_some() {
+        if let Some(mut adding) = adding {
+            adding.withdraw(&self.app.directory).await;
             // once for the connections on which something came, once for what they start
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use super::listing::{Detail, Paging, extended, name};
 use super::represent::DatacenterObject;
 use super::routes::Pending;
-use super::unanswered::Addition;
 use super::{ApiError, Call, DELETIONS, Noun, Reply, bindings, dc_members, subject};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
-use crate::accounts::{Datacenter, DatacenterChange, Group, MAIN_DC, NewDatacenter, StoreError};
-use crate::directory::View;
+use crate::accounts::{Addition, Datacenter, DatacenterChange, Group, MAIN_DC, NewDatacenter, StoreError};
+use crate::directory::{List, View};
 use crate::name::{DcName, GroupName, UserName};
 
 /// Why `main` is not deleted.
@@ -74,6 +73,7 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
         if !can_own(call, &owner, &new.name).await? {
             return Err(no_owner());
         }
+        call.announce().await.map_err(store)?;
         let directory = &call.app.directory;
         let dc = match begun {
             Some(begun) => begun,
@@ -120,10 +120,14 @@ pub(super) fn plan_create(call: &Call) -> Result<CreatePlan, ApiError> {
 /// PUT. Groups that go are detached first, those that come are attached last.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let plan = plan_update(call)?;
+        let list = || Ok(List::AttachedTo(plan_update(call)?.dc.name.clone()));
+        let settled = call.settled("groups", list).await?;
+        let mut plan = plan_update(call)?;
         let change = plan.update.change;
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
+        plan.detach.retain(|group| settled.has(&Addition::Attachment(group.clone(), plan.dc.name.clone())));
+        call.announce().await.map_err(store)?;
         let mut before = None;
         if let Some(owner) = &change.owner {
             if !can_own(call, owner, &plan.dc.name).await? {
@@ -158,7 +162,7 @@ pub(super) struct UpdatePlan {
 }
 
 pub(super) fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
-    let (view, unanswered) = call.app.unanswered.around(|| call.app.directory.read());
+    let view = call.app.directory.read();
     let dc = target(call, &view)?;
     let body = call.params.object()?;
     let update = with_lookup(&view, Some(dc), |lookup| dc_rules::update(body, dc, lookup));
@@ -167,12 +171,11 @@ pub(super) fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
     let but = |these: &[GroupName], others: &[GroupName]| -> Vec<GroupName> {
         these.iter().filter(|name| !others.contains(name)).cloned().collect()
     };
-    let (attach, mut detach) = match &update.groups {
+    let (attach, detach) = match &update.groups {
         // Those that are attached already too: a call that was cut short may have left something to do.
         Some(groups) => (groups.clone(), but(&attached, groups)),
         None => (Vec::new(), Vec::new()),
     };
-    detach.retain(|group| !unanswered.is_attachment(group, &dc.name));
     let new = but(&attach, &attached);
     call.adds(new.into_iter().map(|group| Addition::Attachment(group, dc.name.clone())));
     Ok(UpdatePlan { dc: dc.clone(), update, attach, detach })

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use super::represent::{GroupObject, UserObject};
 use super::routes::Pending;
-use super::unanswered::Addition;
 use super::{ApiError, Call, Noun, Reply, bindings, groups, subject, users};
 use crate::accounts::access::{self, Endpoint, Target};
-use crate::accounts::{Access, Datacenter, Group, StoreError, User};
+use crate::accounts::{Access, Addition, Datacenter, Group, StoreError, User};
 use crate::directory::View;
 use crate::name::{DcName, UserName};
 
@@ -111,6 +110,7 @@ pub(super) fn attach_group(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let (dc, group) = plan_attach(call)?;
         call.adds(std::iter::once(Addition::Attachment(group.name.clone(), dc.name.clone())));
+        call.announce().await.map_err(|error| ApiError::store(&error, Noun::Group))?;
         attach(call, &group, &dc.name, false).await?;
         Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use super::listing::{Detail, Paging, extended, name};
 use super::represent::GroupObject;
 use super::routes::Pending;
-use super::unanswered::Addition;
 use super::{ApiError, Call, DELETIONS, Noun, Reply, bindings, subject};
 use crate::accounts::access::{Endpoint, Rights, Target};
 use crate::accounts::group_rules::{self, Lookup, Update};
-use crate::accounts::{Group, GroupChange, NewGroup, StoreError, User};
-use crate::directory::View;
+use crate::accounts::{Addition, Group, GroupChange, NewGroup, StoreError, User};
+use crate::directory::{List, View};
 use crate::name::UserName;
 
 /// The fields that groups can be sorted by.
@@ -109,10 +108,14 @@ pub(super) fn plan_create(call: &Call) -> Result<(NewGroup, Vec<Arc<User>>), Api
 /// PUT.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let (group, change, bound_elsewhere) = plan_update(call)?;
+        let settled = call.settled("users", || Ok(List::MembersOf(plan_update(call)?.0.id))).await?;
+        let (group, mut change, bound_elsewhere) = plan_update(call)?;
+        let store = |error: StoreError| ApiError::store(&error, Noun::Group);
+        let member = |user: &UserName| Addition::Member(group.name.clone(), user.clone());
+        change.remove_members.retain(|user| settled.has(&member(user)));
+        call.announce().await.map_err(store)?;
         bindings::unbind(call, bound_elsewhere).await?;
         let (binds, joined) = (matches!(change.dc_bound, Some(Some(_))), change.add_members.clone());
-        let store = |error: StoreError| ApiError::store(&error, Noun::Group);
         let mut group = call.app.directory.update_group(&group, change).await.map_err(store)?;
         if binds {
             group = bindings::settle_group(call, group).await.map_err(store)?;
@@ -127,15 +130,14 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
 pub(super) type GroupUpdate = (Arc<Group>, GroupChange, Vec<Arc<User>>);
 
 pub(super) fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
-    let (view, unanswered) = call.app.unanswered.around(|| call.app.directory.read());
+    let view = call.app.directory.read();
     let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?;
     // Those too that nobody goes by now: who is not named is no member, whoever takes the name later.
     let current: Vec<&UserName> = group.members.iter().collect();
     let lookup =
         Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, Some(group)) };
     let update = group_rules::update(call.params.object()?, group, &current, &lookup);
-    let Update { mut change, members } = update.map_err(|errors| ApiError::failure(&errors))?;
-    change.remove_members.retain(|member| !unanswered.is_member(&group.name, member));
+    let Update { change, members } = update.map_err(|errors| ApiError::failure(&errors))?;
     call.adds(change.add_members.iter().map(|member| Addition::Member(group.name.clone(), member.clone())));
     let users = bindings::bound_elsewhere(&view, &members, &group.datacenters);
     Ok((group.clone(), change, users))

@@ -1,19 +1,13 @@
 //! The members and attachments that calls are adding which have not been answered yet. A call that gives a whole list
 //! (a group's users, a user's groups, a datacenter's groups) must not take away what it could not know of, so that
-//! parallel calls which add different ones all hold (contract section 0, 28). Within one daemon: what another one is adding is
-//! not known here, and is taken away by a list without it.
+//! parallel calls which add different ones all hold (contract section 0, 28). The daemons of one directory tell each other
+//! what they are adding; what is known here of this one's own calls is exact.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::name::{DcName, GroupName, UserName};
-
-/// What a call adds.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Addition {
-    Member(GroupName, UserName),
-    Attachment(GroupName, DcName),
-}
+use crate::accounts::{Addition, StoreError};
+use crate::directory::{Announcement, Directory, List};
 
 /// How many calls are adding each.
 type Counts = HashMap<Addition, usize>;
@@ -22,12 +16,15 @@ type Counts = HashMap<Addition, usize>;
 pub(super) struct Unanswered(Mutex<Arc<Counts>>);
 
 impl Unanswered {
-    /// What `read` reads, and what was being added right before or after that: what is read and is not among it was
-    /// answered for.
-    pub(super) fn around<T>(&self, read: impl FnOnce() -> T) -> (T, Known) {
-        let now = || self.change(|counts| Arc::clone(counts));
-        let (before, read) = (now(), read());
-        (read, Known([before, now()]))
+    /// What a list holds that no call is adding: it was answered for before this began.
+    pub(super) async fn settled(&self, directory: &Directory, list: &List) -> Result<Settled, StoreError> {
+        let before = self.now();
+        let settled = directory.settled(list).await?;
+        Ok(Settled { settled, unanswered: [before, self.now()] })
+    }
+
+    fn now(&self) -> Arc<Counts> {
+        self.change(|counts| Arc::clone(counts))
     }
 
     /// Notes that these are being added, for as long as the result lives.
@@ -38,7 +35,7 @@ impl Unanswered {
                 *counts.entry(addition.clone()).or_default() += 1;
             }
         });
-        Adding { unanswered: Arc::clone(self), additions }
+        Adding { unanswered: Arc::clone(self), additions, announcement: None }
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Arc<Counts>) -> T) -> T {
@@ -46,20 +43,18 @@ impl Unanswered {
     }
 }
 
-/// What was being added before and after a moment.
-pub(super) struct Known([Arc<Counts>; 2]);
+/// What a call may take away that replaces a list.
+#[derive(Default)]
+pub(super) struct Settled {
+    /// By what the daemons tell each other.
+    settled: HashSet<Addition>,
+    /// What this daemon was adding before and after that was read.
+    unanswered: [Arc<Counts>; 2],
+}
 
-impl Known {
-    pub(super) fn is_member(&self, group: &GroupName, user: &UserName) -> bool {
-        self.has(|| Addition::Member(group.clone(), user.clone()))
-    }
-
-    pub(super) fn is_attachment(&self, group: &GroupName, dc: &DcName) -> bool {
-        self.has(|| Addition::Attachment(group.clone(), dc.clone()))
-    }
-
-    fn has(&self, addition: impl Fn() -> Addition) -> bool {
-        self.0.iter().any(|counts| !counts.is_empty() && counts.contains_key(&addition()))
+impl Settled {
+    pub(super) fn has(&self, addition: &Addition) -> bool {
+        self.settled.contains(addition) && !self.unanswered.iter().any(|counts| counts.contains_key(addition))
     }
 }
 
@@ -68,6 +63,23 @@ impl Known {
 pub(super) struct Adding {
     unanswered: Arc<Unanswered>,
     additions: Vec<Addition>,
+    /// What the other daemons were told.
+    announcement: Option<Announcement>,
+}
+
+impl Adding {
+    /// Tells the other daemons.
+    pub(super) async fn announce(&mut self, directory: &Directory) -> Result<(), StoreError> {
+        self.announcement = directory.announce(&self.additions).await?;
+        Ok(())
+    }
+
+    /// Tells them that it is over.
+    pub(super) async fn withdraw(&mut self, directory: &Directory) {
+        if let Some(announcement) = self.announcement.take() {
+            directory.withdraw(announcement).await;
+        }
+    }
 }
 
 impl Drop for Adding {
@@ -89,23 +101,23 @@ impl Drop for Adding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::name::{DcName, GroupName, UserName};
 
     #[test]
     fn what_is_added_is_known_until_the_last_call_that_adds_it_is_answered() {
-        let (group, user) = (GroupName::parse("g").unwrap(), UserName::parse("bob").unwrap());
+        let group = |name: &str| GroupName::parse(name).unwrap();
+        let member = |name: &str| Addition::Member(group(name), UserName::parse("bob").unwrap());
+        let attachment = Addition::Attachment(group("g"), DcName::parse("bob").unwrap());
         let all = Arc::new(Unanswered::default());
-        let addition = || vec![Addition::Member(group.clone(), user.clone())];
-        let now = || all.around(|| ()).1;
-        let (first, second) = (all.adding(addition()), all.adding(addition()));
+        let now =
+            || Settled { settled: [member("g"), attachment.clone()].into(), unanswered: [Arc::default(), all.now()] };
+        let (first, second) = (all.adding(vec![member("g")]), all.adding(vec![member("g")]));
         let early = now();
         drop(first);
-        assert!(now().is_member(&GroupName::parse("G").unwrap(), &user), "names are one whatever their case");
-        let ((), ending) = all.around(|| drop(second));
-        let (third, beginning) = all.around(|| all.adding(addition()));
-        assert!(ending.is_member(&group, &user) && beginning.is_member(&group, &user));
-        drop(third);
-        assert!(!now().is_member(&group, &user));
-        assert!(early.is_member(&group, &user), "what was known then stays known");
-        assert!(!early.is_attachment(&group, &DcName::parse("bob").unwrap()));
+        assert!(!now().has(&member("G")), "names are one whatever their case");
+        drop(second);
+        assert!(now().has(&member("g")) && !now().has(&member("h")));
+        assert!(!early.has(&member("g")), "what was known then stays known");
+        assert!(early.has(&attachment));
     }
 }

@@ -8,14 +8,13 @@ use serde_json::json;
 use super::listing::{Detail, Paging, extended, flag, name};
 use super::represent::{UserObject, main_dc};
 use super::routes::Pending;
-use super::unanswered::Addition;
 use super::{ApiError, Call, DELETIONS, Noun, Params, Reply, bindings, hashing, subject};
 use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
 use crate::accounts::input::boolean;
 use crate::accounts::user_rules::{self, Creation, Lookup, Update, Updating, is_reserved};
-use crate::accounts::{FIRST_ADMIN, StoreError, User};
-use crate::directory::View;
+use crate::accounts::{Addition, FIRST_ADMIN, StoreError, User};
+use crate::directory::{List, View};
 use crate::name::{GroupName, UserName};
 
 /// The fields that users can be sorted by.
@@ -84,11 +83,13 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let (Creation { mut user, password }, unfinished) = plan_create(call)?;
         let (name, email, groups) = (user.name.clone(), user.email.clone(), user.groups.clone());
-        let created = if let Some(begun) = unfinished {
-            call.app.directory.complete_user(&begun, &user.groups).await
-        } else {
+        if unfinished.is_none() {
             user.password_hash = hashing::hash(call.app.cost, password).await?;
-            call.app.directory.create_user(user, call.mark()).await
+        }
+        call.announce().await.map_err(|error| ApiError::store(&error, Noun::User))?;
+        let created = match unfinished {
+            Some(begun) => call.app.directory.complete_user(&begun, &user.groups).await,
+            None => call.app.directory.create_user(user, call.mark()).await,
         };
         // The mark last: what is left undone before is done by the same request made again.
         let finished = match created {
@@ -175,12 +176,15 @@ async fn identity_taken(call: &Call, name: &UserName, email: &str) -> ApiError {
 /// PUT.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
+        let settled = call.settled("groups", || Ok(List::GroupsOf(plan_update(call)?.0.name.clone()))).await?;
         let (user, Update { mut change, password }) = plan_update(call)?;
+        change.leave.retain(|group| settled.has(&Addition::Member(group.clone(), user.name.clone())));
         let new_password = password.is_some();
         if let Some(password) = password {
             change.password_hash = Some(hashing::hash(call.app.cost, password).await?);
         }
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
+        call.announce().await.map_err(store)?;
         let binds = matches!(change.dc_bound, Some(Some(_)));
         let is_more = binds || change.sets_groups || change.super_admin == Some(true);
         let mut user = call.app.directory.update_user(&user, change).await.map_err(store)?;
@@ -199,7 +203,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
 }
 
 pub(super) fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> {
-    let (view, unanswered) = call.app.unanswered.around(|| call.app.directory.read());
+    let view = call.app.directory.read();
     let rights = subject::rights(call, &view);
     let user = subject::user(call, &view, &rights, Endpoint::User)?;
     let binds = rights.super_admin && call.params.get("dc_bound").map(boolean) == Some(Ok(true));
@@ -213,8 +217,7 @@ pub(super) fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> 
     };
     let target = Updating { user, groups: &groups, rights: &rights, dc };
     let update = user_rules::update(call.params.object()?, &target, &lookup);
-    let mut update = update.map_err(|errors| ApiError::failure(&errors))?;
-    update.change.leave.retain(|group| !unanswered.is_member(group, &user.name));
+    let update = update.map_err(|errors| ApiError::failure(&errors))?;
     call.adds(update.change.join.iter().map(|group| Addition::Member(group.clone(), user.name.clone())));
     Ok((user.clone(), update))
 }

@@ -59,6 +59,10 @@ impl Change {
         }
     }
 
+    fn is_nobodys(&self) -> bool {
+        matches!(self, Self::Increment(_) | Self::Add(schema::UNANSWERED, _) | Self::Delete(schema::UNANSWERED, _))
+    }
+
     /// Replaces the attribute by one text value, or removes it.
     pub(crate) fn set(attribute: &'static str, value: Option<&str>) -> Self {
         Self::Replace(attribute, value.map(|v| v.as_bytes().to_vec()).into_iter().collect())
@@ -110,9 +114,9 @@ impl Operation<'_> {
         }
     }
 
-    /// Whether it only takes a number, which says nothing of an entry of anybody's.
-    fn is_count(&self) -> bool {
-        matches!(self, Self::Modify { changes, .. } if changes.iter().all(|c| matches!(c, Change::Increment(_))))
+    /// Whether it only takes a number, or announces something, which says nothing of an entry of anybody's.
+    fn is_nobodys(&self) -> bool {
+        matches!(self, Self::Modify { changes, .. } if changes.iter().all(Change::is_nobodys))
     }
 
     /// How many entries this may make the server write.
@@ -276,13 +280,13 @@ impl Client {
         loop {
             let (place, mut ldap) = self.writer().await?;
             ldap.with_timeout(limit);
-            if !operation.is_count() && !assent::is_given() {
+            if !operation.is_nobodys() && !assent::is_given() {
                 return Err(OpError::Store(StoreError::Withdrawn));
             }
             match operation.send(&mut ldap).await {
                 Ok(result) => {
                     let done = code::check(result)?;
-                    if !operation.is_count() {
+                    if !operation.is_nobodys() {
                         assent::begun();
                     }
                     return Ok(done);

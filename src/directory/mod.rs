@@ -7,8 +7,9 @@
 //! `dn`, `filter`, `schema`, `code`: names, filters and result codes, each at one place. `raw`, `decode`, `keys`: entries
 //! into the domain's types. `connection`: the client side. `replica`: the consumer and its tables. `writes`: the domain's
 //! changes into LDAP operations. `assent`: whether a call may still make them. `neighbours`: what is read after a write.
-//! `passwords`: binds as users. `managed`: the private slapd of `usherd dev`.
+//! `announcements`: what daemons tell each other of calls under way. `passwords`: binds as users. `managed`: the private slapd of `usherd dev`.
 
+mod announcements;
 mod assent;
 mod code;
 mod connection;
@@ -42,6 +43,7 @@ use replica::Replica;
 use replica::recheck::Rechecks;
 use replica::sync::Consumer;
 
+pub(crate) use announcements::{Announcement, List};
 pub(crate) use assent::with_assent;
 pub(crate) use replica::view::View;
 

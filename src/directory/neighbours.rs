@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::accounts::{Datacenter, EntryId, StoreError, User};
 use crate::name::{DcName, GroupName, UserName};
 
+use super::decode::Decoded;
 use super::dn::{Place, is_packed};
 use super::filter::Filter;
 use super::raw::RawEntry;
@@ -112,7 +113,12 @@ impl Inner {
     fn take_found(&self, found: &[RawEntry]) -> Vec<EntryId> {
         let decoded: Vec<_> = found.iter().filter_map(|raw| self.decoder.decode(raw, None)).collect();
         let ids = decoded.iter().map(|decoded| decoded.id).collect();
-        self.replica.change(|tables| decoded.into_iter().for_each(|one| tables.put(one, Source::Recheck)));
+        self.take_decoded(decoded);
         ids
+    }
+
+    /// Takes entries that were read into the replica.
+    pub(super) fn take_decoded(&self, found: Vec<Decoded>) {
+        self.replica.change(|tables| found.into_iter().for_each(|one| tables.put(one, Source::Recheck)));
     }
 }

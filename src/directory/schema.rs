@@ -29,6 +29,7 @@ pub(crate) const EXPIRES: &str = "usherExpires";
 pub(crate) const KEY_ID: &str = "usherKeyId";
 pub(crate) const NEXT_USER: &str = "usherNextUser";
 pub(crate) const NEXT_DATACENTER: &str = "usherNextDatacenter";
+pub(crate) const UNANSWERED: &str = "usherUnanswered";
 pub(crate) const PASSWORD: &str = "userPassword";
 /// Written by ppolicy after wrong passwords, and by administrators with the value [`LOCKED_FOR_GOOD`].
 pub(crate) const LOCKED_TIME: &str = "pwdAccountLockedTime";

@@ -1,15 +1,16 @@
-//! Two calls on one list, of which the second is read when the first is done and not yet answered: it can't know what the
-//! first one added, and must not take it away.
+//! Lists that calls replace: of two, the second is read when the first is done and not yet answered. It can't know what the
+//! first one added, and must not take it away. What was answered for it takes away, whichever daemon it was.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use crate::pair::{BASE, Pair};
 use crate::support::http::Response;
-use crate::support::{Api, SyncProxy, eventually_true};
+use crate::support::{Api, Ldap, SyncProxy, eventually_true};
 use crate::world::{World, user_body};
 
-/// Runs `first`, and `second` once what the first one wrote can be seen but is not answered; both are answered when both
+/// Runs `first`, and `second` once what the first one wrote can be seen but is not answered; the first is answered when both
 /// can be seen.
 fn one_after_the_other(
     proxy: &SyncProxy,
@@ -23,7 +24,7 @@ fn one_after_the_other(
         eventually_true(limit, "what the first call wrote is seen", shows_first);
         let second = scope.spawn(second);
         eventually_true(limit, "what the second call wrote is seen", shows_second);
-        assert!(!first.is_finished() && !second.is_finished());
+        assert!(!first.is_finished());
         proxy.release();
         for call in [first, second] {
             let answer = call.join().unwrap();
@@ -45,7 +46,7 @@ fn names(api: &Api, path: &str, key: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_a_call_adds_is_left_alone_until_it_is_answered() {
+fn what_a_call_adds_is_left_alone_by_all_daemons_until_it_is_answered() {
     let World { usherd, root } = World::new();
     let (second, proxy) = usherd.second_behind_proxy();
     let api = root.moved_to(&second.anonymous());
@@ -70,17 +71,72 @@ fn what_a_call_adds_is_left_alone_until_it_is_answered() {
         (dc, "groups", [(&attached("ga"), "ga"), (&attached("gb"), "gb")]),
         (dc, "groups", [(&attach, "ga"), (&attached("gb"), "gb")]),
     ];
-    for (path, key, [(first, one), (second, other)]) in cases {
+    for (other_daemon, (path, key, [(first, one), (second, other)])) in
+        [&api, &root].into_iter().flat_map(|other| cases.iter().map(move |case| (other, case)))
+    {
         for (path, empty) in [(group, "users"), (user, "groups"), (dc, "groups")] {
-            // It is answered: what it added may go.
-            api.put(path, &json!({ empty: [] })).result(200);
-            assert_eq!(names(&api, path, empty), [""; 0]);
+            // It is answered: what it added may go, whichever daemon it was.
+            other_daemon.put(path, &json!({ empty: [] })).result(200);
+            assert_eq!(names(other_daemon, path, empty), [""; 0]);
         }
-        let shows = |name: &str| names(&api, path, key).iter().any(|shown| shown == name);
-        one_after_the_other(&proxy, [&|| first(&api), &|| second(&api)], [&|| shows(one), &|| shows(other)]);
-        let mut expected = [one, other];
+        root.delete("/accounts/user/born/");
+        let shows = |name: &str| names(other_daemon, path, key).iter().any(|shown| shown == name);
+        let calls: [&(dyn Fn() -> Response + Sync); 2] = [&|| first(&api), &|| second(other_daemon)];
+        one_after_the_other(&proxy, calls, [&|| shows(one), &|| shows(other)]);
+        let mut expected = [*one, *other];
         expected.sort_unstable();
-        assert_eq!(names(&api, path, key), expected, "{path} {key}");
-        assert_eq!(names(&root, path, key), expected, "{path} {key}, in the directory");
+        for api in [&api, &root] {
+            eventually_true(Duration::from_secs(3), &format!("both hold: {path} {key} {expected:?}"), || {
+                names(api, path, key) == expected
+            });
+        }
+        assert_eq!(announced(&usherd.ldap()), [""; 0], "{path} {key}");
+    }
+}
+
+/// What calls under way say that they add.
+fn announced(ldap: &Ldap) -> Vec<String> {
+    ldap.search(BASE, "sub", "(objectClass=usherState)", &["usherUnanswered"])[0].all("usherUnanswered")
+}
+
+#[test]
+fn what_a_call_that_was_cut_short_was_adding_counts_no_longer_after_a_while() {
+    let pair = Pair::new();
+    let add = |value: &str| {
+        pair.ldap.modify(&format!(
+            "dn: cn=usher,ou=policies,{BASE}\nchangetype: modify\nadd: usherUnanswered\nusherUnanswered: {value}\n"
+        ));
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let lately = format!("{} 0011223344556677 0011223344556677", now - 5);
+    for value in [&lately, &format!("{} 0 0011223344556677", now - 100), "what is this?"] {
+        add(value);
+    }
+    pair.fresh.put("/accounts/group/staff4/", &json!({"users": ["u4"]})).result(200);
+    assert_eq!(announced(&pair.ldap), [lately]);
+}
+
+#[test]
+fn a_list_is_replaced_as_the_directory_has_it_by_a_daemon_that_did_not_know() {
+    let pair = Pair::new();
+    for (path, key, names) in [
+        ("/accounts/group/ga/", "users", ["free", "u4", "admin"]),
+        ("/accounts/user/free/", "groups", ["ga", "gb", "gc"]),
+        ("/dc/dc4/", "groups", ["ga", "gb", "gc"]),
+    ] {
+        for group in ["ga", "gb", "gc"] {
+            pair.fresh.delete(&format!("/accounts/group/{group}/"));
+            pair.group(group, json!({"dc_bound": false}));
+        }
+        let [staying, ending, new] = names;
+        pair.fresh.put(path, &json!({ key: [ending] })).result(200);
+        pair.part();
+        pair.fresh.put(path, &json!({ key: [new] })).result(200);
+        assert_eq!(pair.stale.get(path).result(200)[key], json!([ending]), "the second daemon does not know it");
+        let mut wanted = vec![staying, ending];
+        wanted.sort_unstable();
+        assert_eq!(pair.stale.put(path, &json!({ key: wanted })).result(200)[key], json!(wanted), "{path}");
+        pair.part();
+        assert_eq!(pair.fresh.get(path).result(200)[key], json!(wanted), "{path}");
     }
 }

@@ -178,6 +178,20 @@ fn a_server_with_an_older_schema_refuses_users_with_long_names_until_it_has_the_
     }
 }
 
+#[test]
+fn a_server_with_an_older_schema_has_no_place_for_what_is_not_answered_yet_and_serves_lists_all_the_same() {
+    let older = file("schema/usher.ldif").replace(" $ usherUnanswered", "");
+    let existing = Existing::with_schema(&older);
+    let serve = existing.serve("existing");
+    let api = serve.api();
+    api.post("/accounts/group/g/", &json!({"dc_bound": false})).result(201);
+    for list in [json!(["admin"]), json!([])] {
+        let changed = api.put("/accounts/group/g/", &json!({ "users": list })).result(200);
+        assert_eq!(changed["users"], list);
+    }
+    assert!(serve.stderr().contains("usherUnanswered"), "the operator is not told: {}", serve.stderr());
+}
+
 /// The change that puts the present usher.ldif in the place of an older one, as schema/README.md says.
 fn newer_schema() -> String {
     let mut change = "dn: cn={5}usher,cn=schema,cn=config\nchangetype: modify\n".to_owned();
