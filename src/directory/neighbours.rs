@@ -97,7 +97,14 @@ impl Directory {
 }
 
 impl Inner {
-    /// Reads the entry into the replica; its identity, if there is one.
+    /// Reads the entry into the replica; the entry, if there is one.
+    pub(super) async fn look(&self, dn: &str) -> Result<Option<RawEntry>, StoreError> {
+        let found = self.client.read(dn, schema::REPLICATED).await?;
+        self.take_found(found.as_slice());
+        Ok(found)
+    }
+
+    /// As [`look`](Self::look); the entry's identity.
     pub(super) async fn look_at(&self, dn: &str) -> Result<Option<EntryId>, StoreError> {
         let found = self.client.read(dn, schema::REPLICATED).await?;
         Ok(self.take_found(found.as_slice()).first().copied())

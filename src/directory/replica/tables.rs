@@ -9,6 +9,7 @@ use crate::accounts::{Datacenter, EntryId, Group, SYSTEM_USER, Session, User};
 use crate::name::{DcName, GroupName, UserName};
 
 use super::super::decode::{Decoded, Item, UserFacts};
+use super::departures::{Departures, Reference};
 use super::index::{ByName, Index, forget};
 
 /// Where a decoded entry came from, which decides whether it may replace what is known.
@@ -54,14 +55,6 @@ pub(crate) enum Kept {
 /// How many entries that are gone are remembered.
 const GONE: usize = 1024;
 
-/// A member that went away: the group's `member` may still name it until the directory's own clean-up has run, and must
-/// not give the membership to the next entry of that name.
-struct Departure {
-    at: Instant,
-    /// A push named the member after it went.
-    named_again: bool,
-}
-
 /// All of it.
 #[derive(Default)]
 pub(crate) struct Tables {
@@ -81,7 +74,7 @@ pub(crate) struct Tables {
     pub(super) sessions: Index<[u8; 32]>,
     pub(super) sessions_of: HashMap<EntryId, HashSet<EntryId>>,
     pub(super) skipped: usize,
-    departed: HashMap<(EntryId, UserName), Departure>,
+    departures: Departures,
     /// Entries to be looked at again, since the last time that they were taken: that lost a reference or came with one to
     /// nothing, or may not be there.
     suspects: Vec<EntryId>,
@@ -95,7 +88,7 @@ pub(crate) struct Tables {
 impl Tables {
     /// Takes an entry in, unless a newer state of it is known.
     pub(crate) fn put(&mut self, decoded: Decoded, source: Source) {
-        let Decoded { id, csn, item } = decoded;
+        let Decoded { id, csn, mut item } = decoded;
         let in_order = source.is_in_order();
         let is_gone = !self.slots.contains_key(&id) && self.is_gone(id);
         if self.deleted.contains(&id) || (matches!(source, Source::OwnWrite | Source::Recheck) && is_gone) {
@@ -116,9 +109,12 @@ impl Tables {
             self.suspects.push(id);
         }
         let before = self.take(id);
+        if self.departures.strip(id, &mut item, source) {
+            self.suspects.push(id);
+        }
         let kept = match item {
             Item::User(user, facts) => Kept::User(Arc::new(user), facts),
-            Item::Group(group) => Kept::Group(Arc::new(self.without_departed(group, source))),
+            Item::Group(group) => Kept::Group(Arc::new(group)),
             Item::Datacenter(dc) => Kept::Datacenter(Arc::new(dc)),
             Item::Session(session) => Kept::Session(session),
             Item::Claim(names) => Kept::Claim(names),
@@ -128,7 +124,7 @@ impl Tables {
             (Some(Kept::User(old, _)), Kept::User(new, _)) if new.name == old.name => {}
             (Some(Kept::Datacenter(old)), Kept::Datacenter(new)) if new.name == old.name => {}
             (Some(Kept::User(old, _)), _) => self.depart(&old.name, source == Source::Refresh),
-            (Some(Kept::Datacenter(old)), _) => self.depart_datacenter(&old.name),
+            (Some(Kept::Datacenter(old)), _) => self.depart_datacenter(&old.name, source == Source::Refresh),
             _ => {}
         }
         // What it refers to may have gone before it did: then the clean-up after that takes the reference away, unseen.
@@ -212,7 +208,7 @@ impl Tables {
         let slot = self.take(id)?;
         match &slot.kept {
             Kept::User(user, _) => self.depart(&user.name, by_refresh),
-            Kept::Datacenter(dc) => self.depart_datacenter(&dc.name),
+            Kept::Datacenter(dc) => self.depart_datacenter(&dc.name, by_refresh),
             Kept::Group(_) | Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => {}
         }
         Some(slot)
@@ -255,18 +251,14 @@ impl Tables {
         self.suspects.push(id);
     }
 
-    /// The groups that the user of this name went away from, as long as they may still name him.
-    pub(super) fn departed_from(&self, user: &UserName) -> impl Iterator<Item = EntryId> {
-        self.departed.keys().filter(move |(_, member)| member == user).map(|(group, _)| *group)
+    /// The entries that may still name this in the directory, from which it went away.
+    pub(super) fn departed_from(&self, target: &Reference) -> impl Iterator<Item = EntryId> {
+        self.departures.from(target)
     }
 
     /// Those of `members` who went away from the group less than `age` ago and may still be named by it.
     pub(crate) fn departed_lately(&self, group: EntryId, members: &[UserName], age: Duration) -> Vec<UserName> {
-        let lately = |member: &&UserName| {
-            let departure = self.departed.get(&(group, (*member).clone()));
-            departure.is_some_and(|departure| departure.at.elapsed() < age)
-        };
-        if self.departed.is_empty() { Vec::new() } else { members.iter().filter(lately).cloned().collect() }
+        self.departures.lately(group, members, age)
     }
 
     /// The entries that are to be looked at again, since the last call.
@@ -274,63 +266,33 @@ impl Tables {
         std::mem::take(&mut self.suspects)
     }
 
-    /// We made these users members of the group: that counts at once, whatever was there before. The group is read
-    /// again all the same, since the clean-up after a predecessor may take the new membership away unseen.
-    pub(crate) fn readmit(&mut self, group: &Group, members: &[UserName]) {
-        for member in members {
-            if self.departed.remove(&(group.id, member.clone())).is_some() {
-                self.suspects.push(group.id);
-            }
+    /// We gave the entry these references: that counts at once. The entry is read again all the same, since the clean-up
+    /// after a predecessor may take them away unseen.
+    pub(crate) fn readmit(&mut self, id: EntryId, given: Vec<Reference>) {
+        if self.departures.readmit(id, given) {
+            self.suspects.push(id);
         }
     }
 
     /// An entry as a second look found it that was asked for at `asked`; false, and not taken, where content sync has come
-    /// further. Members of a group who departed more than `age` before are back if they were named again and the
-    /// directory still names them. Those that it no longer names are forgotten; those that it still names from before stay
-    /// away.
+    /// further. `age` is how long a clean-up takes, nearly always.
     pub(crate) fn settle(&mut self, decoded: Decoded, asked: Instant, age: Duration) -> bool {
         if self.slots.get(&decoded.id).is_some_and(|slot| decoded.csn < slot.csn) {
             return false;
         }
-        if let Item::Group(group) = &decoded.item {
-            self.departed.retain(|(id, member), departure| {
-                *id != decoded.id
-                    || asked < departure.at + age
-                    || (!departure.named_again && group.members.contains(member))
-            });
-        }
+        self.departures.settle(decoded.id, &decoded.item, asked, age);
         self.put(decoded, Source::Recheck);
         true
     }
 
-    /// The group is gone.
-    pub(crate) fn forget_departures(&mut self, group: EntryId) {
-        self.departed.retain(|(id, _), _| *id != group);
+    /// Whether a clean-up may still come to what the entry refers to.
+    pub(super) fn is_open(&self, id: EntryId) -> bool {
+        self.departures.is_open(id) || self.slots.get(&id).is_some_and(|slot| self.refers_to_nothing(&slot.kept))
     }
 
-    /// The group without members who departed. A push that names one again is remembered but not believed at once: it
-    /// may have been made before the clean-up.
-    fn without_departed(&mut self, mut group: Group, source: Source) -> Group {
-        let id = group.id;
-        let mut again = false;
-        let departed = &mut self.departed;
-        if !departed.is_empty() {
-            group.members.retain(|member| match departed.get_mut(&(id, member.clone())) {
-                None => true,
-                Some(departure) => {
-                    if !matches!(source, Source::OwnWrite | Source::Recheck) && !departure.named_again {
-                        departure.named_again = true;
-                        departure.at = Instant::now();
-                        again = true;
-                    }
-                    false
-                }
-            });
-        }
-        if again {
-            self.suspects.push(id);
-        }
-        group
+    /// The entry is gone.
+    pub(crate) fn forget_departures(&mut self, id: EntryId) {
+        self.departures.forget(id);
     }
 
     /// The user of this name is gone: his memberships and what he owns end now, whenever the directory cleans up, which
@@ -341,6 +303,7 @@ impl Tables {
                 && dc.owner.as_ref() == Some(name)
             {
                 Arc::make_mut(dc).owner = None;
+                self.departures.depart(key.1, Reference::User(name.clone()), named_again);
                 self.suspects.push(key.1);
             }
         }
@@ -349,16 +312,17 @@ impl Tables {
             let Some(Slot { kept: Kept::Group(group), .. }) = self.slots.get_mut(&id) else { continue };
             let changed = Arc::make_mut(group);
             changed.members.retain(|member| member != name);
-            self.departed.insert((id, name.clone()), Departure { at: Instant::now(), named_again });
+            self.departures.depart(id, Reference::User(name.clone()), named_again);
             self.suspects.push(id);
         }
     }
 
     /// The datacenter of this name is gone: nobody is bound or attached to it any more.
-    fn depart_datacenter(&mut self, name: &DcName) {
+    fn depart_datacenter(&mut self, name: &DcName, named_again: bool) {
         for id in self.users_bound.remove(name).unwrap_or_default() {
             if let Some(Slot { kept: Kept::User(user, _), .. }) = self.slots.get_mut(&id) {
                 Arc::make_mut(user).dc_bound = None;
+                self.departures.depart(id, Reference::Datacenter(name.clone()), named_again);
                 self.suspects.push(id);
             }
         }
@@ -368,6 +332,7 @@ impl Tables {
                 let changed = Arc::make_mut(group);
                 changed.datacenters.retain(|dc| dc != name);
                 changed.dc_bound = changed.dc_bound.take().filter(|dc| dc != name);
+                self.departures.depart(key.1, Reference::Datacenter(name.clone()), named_again);
                 self.suspects.push(key.1);
             }
         }

@@ -6,6 +6,7 @@ use crate::accounts::{Datacenter, EntryId, Group, SYSTEM_USER, Session, User};
 use crate::name::{DcName, GroupName, UserName};
 
 use super::super::decode::UserFacts;
+use super::departures::Reference;
 use super::tables::{Kept, Tables, mail_key};
 
 /// A consistent view of the replica. It holds the tables' lock for reading, so it is short-lived, and it is not `Send`:
@@ -129,8 +130,18 @@ impl View<'_> {
     /// because it was said of an entry that is gone.
     pub(crate) fn naming_groups(&self, user: &UserName) -> Vec<GroupName> {
         let mut groups: Vec<_> = self.0.memberships.get(user).into_iter().flatten().copied().collect();
-        groups.extend(self.0.departed_from(user));
+        groups.extend(self.0.departed_from(&Reference::User(user.clone())));
         groups.into_iter().filter_map(|id| self.group_by_id(id)).map(|group| group.name.clone()).collect()
+    }
+
+    /// The users and groups that may name the datacenter in the directory, also where that does not count, as above.
+    pub(crate) fn naming_datacenter(&self, dc: &DcName) -> (Vec<Arc<User>>, Vec<Arc<Group>>) {
+        let departed: Vec<EntryId> = self.0.departed_from(&Reference::Datacenter(dc.clone())).collect();
+        let users = self.0.users_bound.get(dc).into_iter().flatten().chain(&departed);
+        let users = users.filter_map(|id| self.unambiguous(*id)).cloned().collect();
+        let names = |group: &Group| group.datacenters.contains(dc) || group.dc_bound.as_ref() == Some(dc);
+        let groups = self.groups().filter(|group| names(group) || departed.contains(&group.id)).cloned().collect();
+        (users, groups)
     }
 
     /// The members that exist, by name; `_system` is none.
@@ -145,7 +156,7 @@ impl View<'_> {
         self.datacenter_by_id(self.0.datacenters.only(name)?)
     }
 
-    fn datacenter_by_id(&self, id: EntryId) -> Option<&Arc<Datacenter>> {
+    pub(crate) fn datacenter_by_id(&self, id: EntryId) -> Option<&Arc<Datacenter>> {
         match &self.0.slots.get(&id)?.kept {
             Kept::Datacenter(dc) => Some(dc),
             _ => None,
@@ -169,12 +180,6 @@ impl View<'_> {
 
     pub(crate) fn datacenters_owned_by(&self, user: &UserName) -> Vec<&Arc<Datacenter>> {
         self.datacenters().filter(|dc| dc.owner.as_ref() == Some(user)).collect()
-    }
-
-    /// The users bound to the datacenter, in no order.
-    pub(crate) fn users_bound_to(&self, dc: &DcName) -> Vec<&Arc<User>> {
-        let ids = self.0.users_bound.get(dc).into_iter().flatten();
-        ids.filter_map(|id| self.unambiguous(*id)).collect()
     }
 
     /// The user of this name who went last, if that is not long ago: what a list goes on after. The same below.

@@ -44,8 +44,8 @@ impl Directory {
         if !new.desc.is_empty() {
             entry.push(attribute("description", &new.desc));
         }
-        inner.add_entry(&dn, &entry).await.map_err(alias_or_site)?;
-        self.read().datacenter(&new.name).cloned().ok_or(StoreError::NotFound)
+        let id = inner.add_entry(&dn, &entry).await.map_err(alias_or_site)?;
+        self.read().datacenter_by_id(id).cloned().ok_or(StoreError::NotFound)
     }
 
     /// Ends the mark of the request that created the datacenter: its groups are attached.
@@ -89,8 +89,7 @@ impl Directory {
                 let number = inner.client.increment(&tree.state(), schema::NEXT_DATACENTER).await?;
                 changes.push(Change::set(schema::NUMBER, Some(&number.to_string())));
             }
-            let raw = inner.modify_entry(dc.id, &dn, DATACENTER, &changes).await.map_err(alias_or_site)?;
-            inner.take_in(&dn, raw).await?;
+            inner.modify_entry(dc.id, &dn, DATACENTER, &changes).await.map_err(alias_or_site)?;
         }
         self.read().datacenter(&dc.name).cloned().ok_or(StoreError::NotFound)
     }
@@ -114,16 +113,7 @@ impl Directory {
 
     /// Unbinds the users and groups of a datacenter of this name and detaches its groups. `absent`: only if it has no entry.
     async fn forget_datacenter(&self, name: &DcName, absent: bool) -> Result<(), StoreError> {
-        let (users, groups) = {
-            let view = self.read();
-            let users: Vec<_> = view.users_bound_to(name).into_iter().cloned().collect();
-            let groups: Vec<_> = view
-                .groups()
-                .filter(|g| g.datacenters.contains(name) || g.dc_bound.as_ref() == Some(name))
-                .cloned()
-                .collect();
-            (users, groups)
-        };
+        let (users, groups) = self.read().naming_datacenter(name);
         if absent && !(users.is_empty() && groups.is_empty()) {
             self.0.is_absent(&self.0.decoder.tree.datacenter(name)).await?;
         }

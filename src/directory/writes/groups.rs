@@ -11,7 +11,7 @@ use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::decode::Item;
 use super::super::{Directory, Inner, schema};
-use super::{GROUP, ROUNDS, attribute, bytes, gone_is_done, unique};
+use super::{GROUP, Rounds, attribute, bytes, gone_is_done, unique};
 
 /// How long `refint` may take to come to a group, and how often the group is looked at meanwhile.
 const CLEAN_UP: Duration = Duration::from_secs(3);
@@ -38,8 +38,8 @@ impl Directory {
             entry.push(attribute(schema::DC_BOUND, &dc));
             entry.push(attribute(schema::DATACENTER_LINK, &dc));
         }
-        inner.add_entry(&dn, &entry).await.map_err(|e| unique(e, UniqueField::Alias))?;
-        self.read().group(&new.name).cloned().ok_or(StoreError::NotFound)
+        let id = inner.add_entry(&dn, &entry).await.map_err(|e| unique(e, UniqueField::Alias))?;
+        self.read().group_by_id(id).cloned().ok_or(StoreError::NotFound)
     }
 
     /// Takes away first (members and permissions that go), then sets the rest, all in one modify where the
@@ -65,15 +65,14 @@ impl Directory {
         let all: Vec<Change> = [&removals, &fields, &additions].into_iter().flatten().cloned().collect();
         if !all.is_empty() {
             inner.await_clean_up(group, &change.add_members).await?;
-            inner.replica.change(|tables| tables.readmit(group, &change.add_members));
             match inner.modify_entry(group.id, &dn, GROUP, &all).await {
-                Ok(raw) => inner.take_in(&dn, raw).await?,
+                Ok(()) => {}
                 // somebody did a part of it: the fields as one, the values one by one
                 Err(OpError::ValueState) => {
                     inner.change_values(&dn, removals).await?;
                     if !fields.is_empty() {
-                        let raw = inner.modify_entry(group.id, &dn, GROUP, &fields).await;
-                        inner.take_in(&dn, raw.map_err(|e| unique(e, UniqueField::Alias))?).await?;
+                        let changed = inner.modify_entry(group.id, &dn, GROUP, &fields).await;
+                        changed.map_err(|e| unique(e, UniqueField::Alias))?;
                     }
                     inner.change_values(&dn, additions).await?;
                 }
@@ -94,7 +93,7 @@ impl Directory {
             Change::Add(schema::DATACENTER_LINK, vec![tree.datacenter(dc).into_bytes()]),
         ];
         match inner.modify_entry(group.id, &dn, GROUP, &changes).await {
-            Ok(raw) => inner.take_in(&dn, raw).await?,
+            Ok(()) => {}
             Err(OpError::ValueState) => {
                 inner.reread(&dn).await?;
                 return Err(StoreError::Exists);
@@ -125,7 +124,8 @@ impl Directory {
         let inner = &*self.0;
         let dn = inner.decoder.tree.group(&group.name);
         let value = vec![inner.decoder.tree.datacenter(dc).into_bytes()];
-        for _ in 0..ROUNDS {
+        let mut rounds = Rounds::new();
+        while rounds.next() {
             let now = self.read().group_by_id(group.id).filter(|now| now.datacenters.contains(dc)).cloned();
             let Some(now) = now else { return Err(StoreError::NotFound) };
             let mut changes = vec![Change::Delete(schema::DATACENTER_LINK, value.clone())];
@@ -133,8 +133,9 @@ impl Directory {
                 changes.push(Change::Delete(schema::DC_BOUND, value.clone()));
             }
             match inner.modify_entry(group.id, &dn, GROUP, &changes).await {
-                Ok(raw) => inner.take_in(&dn, raw).await?,
+                Ok(()) => {}
                 Err(OpError::ValueState) => {
+                    rounds.pause().await;
                     inner.reread(&dn).await?;
                     continue;
                 }
@@ -185,7 +186,6 @@ impl Inner {
         let known = self.view().group(group).cloned();
         if let Some(known) = known {
             self.await_clean_up(&known, std::slice::from_ref(user)).await?;
-            self.replica.change(|tables| tables.readmit(&known, std::slice::from_ref(user)));
         }
         let change = Change::Add("member", vec![tree.user(user).into_bytes()]);
         gone_is_done(self.change_values(&tree.group(group), vec![change]).await)

@@ -10,7 +10,7 @@ mod ssh_keys;
 mod users;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::accounts::error::UniqueField;
 use crate::accounts::secrets::{RequestMark, random};
@@ -19,23 +19,43 @@ use crate::accounts::{EntryId, StoreError, User};
 use super::code::OpError;
 use super::connection::{Attribute, Change};
 use super::decode::UserFacts;
+use super::dn::Place;
 use super::filter::Filter;
 use super::raw::RawEntry;
+use super::replica::departures::Reference;
 use super::replica::tables::Source;
 use super::{Directory, Inner, schema};
 
-/// How often a write is tried again because the entry was not as we thought. Each round begins with the entry as the
+/// How long a write is tried again because the entry was not as we thought. Each round begins with the entry as the
 /// directory has it, so more rounds are needed only while others write it at the same time.
-const ROUNDS: usize = 32;
+const TRIED_FOR: Duration = Duration::from_secs(8);
 
 /// The longest wait before a further round.
 const LONGEST_PAUSE: u32 = 32;
 
-/// Lets others finish who write the same entry: the later the round, the longer, and everybody for another time.
-async fn pause(round: usize) {
-    let [spread] = random::<1>();
-    let most = u32::try_from(round).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
-    tokio::time::sleep(Duration::from_millis(1) * most * u32::from(spread) / 255).await;
+/// The rounds of a write.
+struct Rounds {
+    begin: Instant,
+    count: u32,
+}
+
+impl Rounds {
+    fn new() -> Self {
+        Self { begin: Instant::now(), count: 0 }
+    }
+
+    /// Whether there is a further one.
+    fn next(&mut self) -> bool {
+        self.count += 1;
+        self.count == 1 || self.begin.elapsed() < TRIED_FOR
+    }
+
+    /// Lets others finish who write the same entry: the later the round, the longer, and everybody for another time.
+    async fn pause(&self) {
+        let [spread] = random::<1>();
+        let most = self.count.saturating_sub(1).min(LONGEST_PAUSE);
+        tokio::time::sleep(Duration::from_millis(1) * most * u32::from(spread) / 255).await;
+    }
 }
 
 impl Directory {
@@ -46,8 +66,9 @@ impl Directory {
 }
 
 impl Inner {
-    /// Takes the answer to our own write into the replica. Without a post-read answer the entry is read.
-    async fn take_in(&self, dn: &str, raw: Option<RawEntry>) -> Result<(), StoreError> {
+    /// Takes the answer to our own write into the replica; which entry that is. Without a post-read answer the entry is read.
+    /// The references that `changes` gave it count at once.
+    async fn take_in(&self, dn: &str, raw: Option<RawEntry>, changes: &[Change]) -> Result<EntryId, StoreError> {
         let raw = match raw {
             Some(raw) => raw,
             None => self.client.read(dn, schema::REPLICATED).await?.ok_or(StoreError::NotFound)?,
@@ -55,20 +76,33 @@ impl Inner {
         // post-read does not say the DN in the spelling of the entry on every server
         match self.decoder.decode(&raw, None) {
             Some(decoded) => {
-                self.replica.change(|tables| tables.put(decoded, Source::OwnWrite));
-                Ok(())
+                let (id, given) = (decoded.id, self.given(changes));
+                self.replica.change(|tables| {
+                    tables.readmit(id, given);
+                    tables.put(decoded, Source::OwnWrite);
+                });
+                Ok(id)
             }
             None => Err(StoreError::Refused(format!("{dn}: the entry that was written can't be read back"))),
         }
     }
 
-    /// Reads an entry into the replica; `None` if there is none.
-    async fn look(&self, dn: &str) -> Result<Option<RawEntry>, StoreError> {
-        let raw = self.client.read(dn, schema::REPLICATED).await?;
-        if let Some(decoded) = raw.as_ref().and_then(|raw| self.decoder.decode(raw, None)) {
-            self.replica.change(|tables| tables.put(decoded, Source::OwnWrite));
+    /// The references that an entry has after these changes.
+    fn given(&self, changes: &[Change]) -> Vec<Reference> {
+        let mut given = Vec::new();
+        for change in changes {
+            let (Change::Add(name, values) | Change::Replace(name, values)) = change else { continue };
+            if ["member", schema::OWNER, schema::DC_BOUND, schema::DATACENTER_LINK].contains(name) {
+                given.extend(values.iter().filter_map(|value| {
+                    match self.decoder.tree.place(std::str::from_utf8(value).ok()?) {
+                        Place::User(name) => Some(Reference::User(name)),
+                        Place::Datacenter(name) => Some(Reference::Datacenter(name)),
+                        _ => None,
+                    }
+                }));
+            }
         }
-        Ok(raw)
+        given
     }
 
     /// Reads an entry that was not as we thought into the replica.
@@ -92,7 +126,7 @@ impl Inner {
     async fn finish(&self, dn: &str, mark: RequestMark) -> Result<(), StoreError> {
         let done = Change::Delete(schema::UNFINISHED, vec![mark.as_stored().into_bytes()]);
         match self.client.modify(dn, &[done], None).await {
-            Ok(raw) => self.take_in(dn, raw).await,
+            Ok(raw) => self.take_in(dn, raw, &[]).await.map(|_| ()),
             Err(OpError::ValueState) => {
                 self.reread(dn).await?;
                 Err(StoreError::Exists)
@@ -102,9 +136,9 @@ impl Inner {
     }
 
     /// Adds an entry and takes it into the replica. Where there is one, the replica has it after that.
-    async fn add_entry(&self, dn: &str, attributes: &[Attribute]) -> Result<(), OpError> {
+    async fn add_entry(&self, dn: &str, attributes: &[Attribute]) -> Result<EntryId, OpError> {
         match self.client.add(dn, attributes).await.map_err(below_nothing) {
-            Ok(raw) => self.take_in(dn, raw).await.map_err(OpError::Store),
+            Ok(raw) => self.take_in(dn, raw, &[]).await.map_err(OpError::Store),
             Err(error @ OpError::Store(StoreError::Exists)) => {
                 self.look(dn).await.map_err(OpError::Store)?;
                 Err(error)
@@ -113,25 +147,20 @@ impl Inner {
         }
     }
 
-    /// Modifies the entry, not another one of its DN.
+    /// Modifies the entry, not another one of its DN, and takes it into the replica.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where there is none or another one; the replica has that one then, and what it had is
     /// looked at again.
-    async fn modify_entry(
-        &self,
-        id: EntryId,
-        dn: &str,
-        kind: Filter<'_>,
-        changes: &[Change],
-    ) -> Result<Option<RawEntry>, OpError> {
+    async fn modify_entry(&self, id: EntryId, dn: &str, kind: Filter<'_>, changes: &[Change]) -> Result<(), OpError> {
         let identity = id.to_string();
         let result = match self.client.modify(dn, changes, Some(&is_entry(&identity, kind))).await {
+            Ok(raw) => self.take_in(dn, raw, changes).await.map(|_| ()).map_err(OpError::Store),
             Err(OpError::AssertionFailed) => {
                 self.look(dn).await.map_err(OpError::Store)?;
                 Err(OpError::Store(StoreError::NotFound))
             }
-            other => other,
+            Err(error) => Err(error),
         };
         if matches!(result, Err(OpError::Store(StoreError::NotFound))) {
             self.replica.change(|tables| tables.suspect(id));
@@ -182,17 +211,17 @@ impl Inner {
             return Ok(());
         }
         match self.client.modify(dn, &changes, None).await {
-            Ok(raw) => return self.take_in(dn, raw).await,
+            Ok(raw) => return self.take_in(dn, raw, &changes).await.map(|_| ()),
             Err(OpError::ValueState) => {}
             Err(error) => return Err(error.into()),
         }
-        for change in changes.into_iter().flat_map(singly) {
+        for change in changes.iter().cloned().flat_map(singly) {
             match self.client.modify(dn, &[change], None).await {
                 Ok(_) | Err(OpError::ValueState) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        self.reread(dn).await
+        self.take_in(dn, None, &changes).await.map(|_| ())
     }
 }
 

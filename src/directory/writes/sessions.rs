@@ -30,7 +30,7 @@ impl Directory {
             attribute(schema::EXPIRES, &new.expires.generalized()),
         ];
         let raw = inner.client.add(&dn, &entry).await.map_err(below_nothing)?;
-        inner.take_in(&dn, raw).await
+        inner.take_in(&dn, raw, &[]).await.map(|_| ())
     }
 
     /// Lets the user's sessions outlast a new hash of the same password, which is not written yet: `next` will be its epoch.

@@ -12,7 +12,7 @@ use super::super::connection::Change;
 use super::super::filter::Filter;
 use super::super::raw::RawEntry;
 use super::super::{Directory, keys, now, schema};
-use super::{ROUNDS, USER, bytes, is_entry, pause};
+use super::{Rounds, USER, bytes, is_entry};
 
 impl Directory {
     /// Adds a key unless title or fingerprint is taken or `limit` reached ([`StoreError::Key`]).
@@ -60,7 +60,8 @@ impl Directory {
         let mut stored: Option<RawEntry> = None;
         // What was decided holds for the rest of a key whose first value is gone: it goes by another title then.
         let mut begun: Option<KeyChange<'a>> = None;
-        for round in 0..ROUNDS {
+        let mut rounds = Rounds::new();
+        while rounds.next() {
             let Some((current, facts, csn)) = self.state_of(user) else {
                 return Err(StoreError::NotFound);
             };
@@ -102,7 +103,7 @@ impl Directory {
                         KeyChange::Remove(key) => raw.as_ref().filter(|raw| is_left(key, raw)).cloned(),
                         KeyChange::Add(_) => None,
                     };
-                    inner.take_in(&dn, raw).await?;
+                    inner.take_in(&dn, raw, &[]).await?;
                     if stored.is_none() {
                         return self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound);
                     }
@@ -110,10 +111,11 @@ impl Directory {
                     begun = Some(decision);
                 }
                 Err(OpError::AssertionFailed) => {
-                    pause(round).await;
+                    rounds.pause().await;
                     inner.reread(&dn).await?;
                 }
                 Err(OpError::ValueState) => {
+                    rounds.pause().await;
                     stored = inner.look(&dn).await?;
                     if let (KeyChange::Add(key), Some(raw)) = (&decision, &stored) {
                         // it is there and not shown, because what restricts it can't be read

@@ -15,7 +15,7 @@ use super::super::decode::{Item, LEAVING, NOWHERE, UserFacts};
 use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
-use super::{ROUNDS, USER, attribute, boolean, bytes, gone_is_done, is_entry, pause, unique};
+use super::{Rounds, USER, attribute, boolean, bytes, gone_is_done, is_entry, unique};
 
 impl Directory {
     /// Adds the user's entry with a new number and new keys, then the memberships. `mark` is the request's, by which it is
@@ -59,7 +59,7 @@ impl Directory {
             }
             other => other,
         };
-        added.map_err(|error| match error {
+        let id = added.map_err(|error| match error {
             OpError::Constraint(text) => StoreError::PasswordRefused(text),
             OpError::Schema(text) if is_packed(&new.name) => {
                 warn!(%text, "the server's schema lacks usherName: it can't hold a user name of this length");
@@ -67,7 +67,7 @@ impl Directory {
             }
             other => unique(other, UniqueField::Identity),
         })?;
-        let user = self.read().user(&new.name).cloned().ok_or(StoreError::NotFound)?;
+        let user = self.read().user_by_id(id).cloned().ok_or(StoreError::NotFound)?;
         self.complete_user(&user, &new.groups).await
     }
 
@@ -156,7 +156,8 @@ impl Directory {
     pub(crate) async fn begin_delete(&self, user: &User, mark: RequestMark) -> Result<(), StoreError> {
         let inner = &*self.0;
         let dn = inner.decoder.tree.user(&user.name);
-        for _ in 0..ROUNDS {
+        let mut rounds = Rounds::new();
+        while rounds.next() {
             let Some((_, facts, _)) = self.state_of(user) else { return Err(StoreError::NotFound) };
             let mut changes = vec![Change::set(schema::UNFINISHED, Some(&leaving(mark)))];
             if !facts.is_account {
@@ -165,12 +166,15 @@ impl Directory {
             let identity = user.id.to_string();
             let this = Filter::Equal(schema::ENTRY_UUID, &identity);
             match inner.client.modify(&dn, &changes, Some(&this)).await {
-                Ok(raw) => return inner.take_in(&dn, raw).await,
+                Ok(raw) => return inner.take_in(&dn, raw, &[]).await.map(|_| ()),
                 Err(OpError::AssertionFailed) => {
                     inner.told(user.id, inner.reread(&dn).await)?;
                     return Err(StoreError::Contended);
                 }
-                Err(OpError::ValueState) => inner.told(user.id, inner.reread(&dn).await)?,
+                Err(OpError::ValueState) => {
+                    rounds.pause().await;
+                    inner.told(user.id, inner.reread(&dn).await)?;
+                }
                 Err(error) => return inner.told(user.id, Err(error.into())),
             }
         }
@@ -241,12 +245,8 @@ impl Inner {
         if let (Err(StoreError::PasswordRefused(_)), Some(before)) = (&written, before) {
             let back = [("mail", "mail"), (schema::IDENTITY, "usheridentity")];
             let back = back.map(|(name, key)| Change::Replace(name, before.values(key).to_vec()));
-            let back = match self.modify_entry(user.id, &dn, USER, &back).await {
-                Ok(raw) => self.take_in(&dn, raw).await,
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = back {
-                warn!(dn, %error, "an address stays changed although the password that came with it was refused");
+            if let Err(error) = self.modify_entry(user.id, &dn, USER, &back).await {
+                warn!(dn, ?error, "an address stays changed although the password that came with it was refused");
             }
         }
         written
@@ -280,7 +280,8 @@ impl Inner {
         part: Part,
     ) -> Result<(), StoreError> {
         let dn = self.decoder.tree.user(&user.name);
-        for round in 0..ROUNDS {
+        let mut rounds = Rounds::new();
+        while rounds.next() {
             let Some((now, facts, csn)) = directory.state_of(user) else {
                 return Err(StoreError::NotFound);
             };
@@ -307,9 +308,9 @@ impl Inner {
                 is_entry(&identity, USER)
             };
             match self.client.modify(&dn, &changes, Some(&assertion)).await {
-                Ok(raw) => return self.take_in(&dn, raw).await,
+                Ok(raw) => return self.take_in(&dn, raw, &changes).await.map(|_| ()),
                 Err(OpError::AssertionFailed | OpError::ValueState) => {
-                    pause(round).await;
+                    rounds.pause().await;
                     self.reread(&dn).await?;
                 }
                 Err(OpError::Constraint(text)) if change.password_hash.is_some() => {

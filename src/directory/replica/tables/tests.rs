@@ -213,19 +213,17 @@ fn what_was_owned_by_or_bound_to_what_went_is_looked_at_again() {
 #[test]
 fn what_refers_to_nothing_when_it_comes_is_looked_at_again() {
     let mut tables = filled();
-    let owned = |csn: &str| {
-        let dc = Datacenter { id: id(7), owner: Some(name("alice")), ..samples::datacenter("dc9") };
+    let owned = |owner: &str, csn: &str| {
+        let dc = Datacenter { id: id(7), owner: Some(name(owner)), ..samples::datacenter("dc9") };
         Decoded { id: id(7), csn: csn.into(), item: Item::Datacenter(dc) }
     };
-    tables.put(owned("1"), Source::OwnWrite);
+    tables.put(owned("alice", "1"), Source::OwnWrite);
     assert!(tables.take_suspects().is_empty());
-    tables.remove(id(1));
-    tables.take_suspects();
     for source in [Source::OwnWrite, Source::Push] {
-        tables.put(owned("2"), source);
+        tables.put(owned("nobody", "2"), source);
         assert_eq!(tables.take_suspects(), [id(7)], "{source:?}");
     }
-    tables.put(owned("3"), Source::Recheck);
+    tables.put(owned("nobody", "3"), Source::Recheck);
     tables.put(group(8, "g2", &["bob"], "3"), Source::Push);
     assert!(tables.take_suspects().is_empty());
     tables.put(group(8, "g2", &["bob", "carol"], "4"), Source::Push);
@@ -237,12 +235,64 @@ fn our_own_grant_counts_at_once_and_is_looked_at_again() {
     let mut tables = filled();
     tables.remove(id(1));
     tables.take_suspects();
-    let Kept::Group(known) = &tables.slots[&id(9)].kept else { panic!() };
-    let known = known.clone();
-    tables.readmit(&known, &[name("alice")]);
+    tables.readmit(id(9), vec![Reference::User(name("alice"))]);
     tables.put(group(9, "g1", &["alice", "bob"], "2"), Source::OwnWrite);
     assert!(is_member(&tables, "alice"));
     assert!(tables.take_suspects().contains(&id(9)));
+    // the clean-up after the one before him comes late, and takes this away too
+    settle(&mut tables, group(9, "g1", &["alice", "bob"], "2"));
+    assert!(is_member(&tables, "alice") && tables.is_open(id(9)));
+    settle(&mut tables, group(9, "g1", &["bob"], "2"));
+    assert!(!is_member(&tables, "alice") && !tables.is_open(id(9)));
+}
+
+#[test]
+fn what_went_is_named_for_as_long_as_the_clean_up_takes_and_gives_nothing_to_the_next_of_its_name() {
+    let dc9 = || Some(DcName::parse("dc9").unwrap());
+    let datacenter = |n: u8, owner: Option<&str>| {
+        let dc = Datacenter { id: id(n), owner: owner.map(name), ..samples::datacenter("dc9") };
+        Decoded { id: id(n), csn: n.to_string().into(), item: Item::Datacenter(dc) }
+    };
+    let bound = |to: Option<DcName>| {
+        let mut bound = user(2, "bob", "2");
+        let Item::User(bob, _) = &mut bound.item else { panic!() };
+        bob.dc_bound = to;
+        bound
+    };
+    let attached = |to: Option<DcName>| {
+        let mut attached = group(9, "g1", &["bob"], "2");
+        let Item::Group(group) = &mut attached.item else { panic!() };
+        (group.datacenters, group.dc_bound) = (to.iter().cloned().collect(), to);
+        attached
+    };
+    let mut tables = filled();
+    tables.put(datacenter(7, Some("alice")), Source::Refresh);
+    tables.put(bound(dc9()), Source::Push);
+    tables.put(attached(dc9()), Source::Push);
+    tables.remove(id(1));
+    tables.put(user(5, "alice", "3"), Source::Push);
+    settle(&mut tables, datacenter(7, Some("alice")));
+    let owner = |tables: &Tables, n| match &tables.slots[&id(n)].kept {
+        Kept::Datacenter(dc) => dc.owner.clone(),
+        _ => panic!("no datacenter"),
+    };
+    assert_eq!(owner(&tables, 7), None, "she is another one");
+    assert!(tables.is_open(id(7)));
+    tables.remove(id(7));
+    for _ in 0..2 {
+        settle(&mut tables, bound(dc9()));
+        settle(&mut tables, attached(dc9()));
+        assert!(tables.is_open(id(2)) && tables.is_open(id(9)));
+        assert!(tables.users_bound.is_empty());
+        let Kept::Group(group) = &tables.slots[&id(9)].kept else { panic!() };
+        assert!(group.datacenters.is_empty() && group.dc_bound.is_none());
+        tables.put(datacenter(8, None), Source::Push);
+    }
+    settle(&mut tables, bound(None));
+    settle(&mut tables, attached(None));
+    assert!(!tables.is_open(id(2)) && !tables.is_open(id(9)));
+    tables.put(bound(dc9()), Source::Push);
+    assert!(!tables.users_bound.is_empty(), "bound to the new one");
 }
 
 #[test]
