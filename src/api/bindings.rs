@@ -5,6 +5,7 @@
 //! the way. So each looks again after its write, in the directory. Whichever was written last sees both, and ends the
 //! binding: as if the call that binds had come first, which the other one would have undone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{ApiError, Call, Noun};
@@ -61,9 +62,8 @@ pub(super) async fn settle_group(call: &Call, group: Arc<Group>) -> Result<Arc<G
     directory.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound)
 }
 
-/// After a write that made these users members of the group: those who went meanwhile, or are about to, are none, as if
-/// they had gone after it; those who are bound to another datacenter than the group's are so no more. The group as it is
-/// then.
+/// After a write that made these users members of the group: those who went meanwhile are none, as if they had gone after
+/// it; those who are bound to another datacenter than the group's are so no more. The group as it is then.
 pub(super) async fn settle_members(
     call: &Call,
     group: Arc<Group>,
@@ -74,11 +74,16 @@ pub(super) async fn settle_members(
     }
     let directory = &call.app.directory;
     let store = |error: StoreError| ApiError::store(&error, Noun::User);
-    let there = directory.look_at_users(joined).await.map_err(store)?;
+    let mut there = HashSet::new();
+    for user in directory.look_at_users(joined).await.map_err(store)? {
+        if directory.hold(&user).await.map_err(store)? {
+            there.insert(user.name.clone());
+        }
+    }
     for user in joined.iter().filter(|user| !there.contains(user)) {
         directory.expel(&group.name, user).await.map_err(store)?;
     }
-    let elsewhere = bound_elsewhere(&directory.read(), &there, &group.datacenters);
+    let elsewhere = bound_elsewhere(&directory.read(), joined, &group.datacenters);
     unbind(call, elsewhere).await?;
     let now = directory.read().group_by_id(group.id).cloned();
     now.ok_or_else(|| ApiError::not_found(Noun::Group))

@@ -220,13 +220,16 @@ fn with_lookup<T>(view: &View<'_>, own: Option<&Datacenter>, rules: impl FnOnce(
     })
 }
 
-/// Looks, in the directory, whether he can be the datacenter's owner: he is there, active and not about to be deleted. Then
-/// he is bound to no other one from now on. Whoever deletes a user marks him, and then looks for what he owns: after the
-/// owner is written, one of the two sees what the other has done.
+/// Looks, in the directory, whether he can be the datacenter's owner: he is there and active. Then he is bound to no other
+/// one from now on, and whoever is about to delete him looks again at what he owns.
 async fn can_own(call: &Call, owner: &UserName, dc: &DcName) -> Result<bool, ApiError> {
     let directory = &call.app.directory;
-    let user = directory.look_at_user(owner).await.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
+    let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
+    let user = directory.look_at_user(owner).await.map_err(store)?;
     let Some(user) = user.filter(|user| user.is_active()) else { return Ok(false) };
+    if !directory.hold(&user).await.map_err(store)? {
+        return Ok(false);
+    }
     // An owner of one is nobody's of another.
     if user.dc_bound.as_ref().is_some_and(|bound| bound != dc) {
         bindings::unbind(call, vec![user]).await?;

@@ -22,10 +22,6 @@ pub(crate) const NOWHERE: &str = "-";
 /// How the mark of a request begins that is about to delete the entry; that of one that creates it is hexadecimal.
 pub(crate) const LEAVING: &str = "delete-";
 
-/// How long that mark counts, in seconds: a request that was cut short leaves it. Long enough for clocks that differ, since
-/// the server's says when it was made and ours how long ago that is.
-const LEAVES_WITHIN: i64 = 300;
-
 /// What decoding needs to know beside the entry.
 pub(crate) struct Decoder {
     pub(crate) tree: Tree,
@@ -65,8 +61,8 @@ pub(crate) struct UserFacts {
     pub(crate) verifiable: bool,
     /// There are `usherSshKey` values about keys that are not there.
     pub(crate) loose_keys: bool,
-    /// When a request said that it is about to delete the entry, if one did: the time of the entry's last change.
-    pub(crate) leaving: Option<Timestamp>,
+    /// A request said that it is about to delete the entry.
+    pub(crate) leaving: bool,
 }
 
 impl UserFacts {
@@ -76,11 +72,6 @@ impl UserFacts {
         self.locked_time
             || self.binds_from.is_some_and(|from| now < from)
             || self.binds_until.is_some_and(|until| now >= until)
-    }
-
-    /// Whether a request is about to delete the entry at `now`.
-    pub(crate) fn is_leaving(&self, now: Timestamp) -> bool {
-        self.leaving.is_some_and(|since| now.seconds() <= since.seconds().saturating_add(LEAVES_WITHIN))
     }
 
     /// Whether a wrong password costs the server a hash of the configured strength at `now`, unless an ACL of its own
@@ -141,7 +132,7 @@ impl Decoder {
             hashes: !passwords.is_empty() && !password_weak && raw.described("pwdaccountlockedtime").next().is_none(),
             verifiable: matches!(passwords, [one] if self.cost.can_verify(one)),
             loose_keys,
-            leaving: raw.texts("usherunfinished").find(|mark| mark.starts_with(LEAVING)).map(|_| changed(raw)),
+            leaving: raw.texts("usherunfinished").any(|mark| mark.starts_with(LEAVING)),
         };
         let user = User {
             id,
@@ -312,11 +303,6 @@ fn number(raw: &RawEntry, name: &str, warnings: &mut Warnings) -> u64 {
 
 fn created(raw: &RawEntry) -> Timestamp {
     raw.text("createtimestamp").and_then(Timestamp::parse_generalized).unwrap_or(Timestamp::from_micros(0))
-}
-
-/// The time of the last change, from `entryCSN`, whose first part it is; the end of time where there is none.
-fn changed(raw: &RawEntry) -> Timestamp {
-    time_or(raw.text("entrycsn").and_then(|csn| csn.split('#').next()).unwrap_or_default(), i64::MAX)
 }
 
 /// The first value, if it is text of a sane size without control characters.

@@ -3,6 +3,7 @@
 //! Two writes to two entries may cross, each decided by a replica that does not show the other one yet. Whoever looks at
 //! the directory itself after its own write sees the other write, or is seen by whoever made it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::accounts::{Datacenter, EntryId, StoreError, User};
@@ -14,16 +15,16 @@ use super::filter::Filter;
 use super::raw::RawEntry;
 use super::replica::sync::ours;
 use super::replica::tables::Source;
-use super::{Directory, Inner, now, schema};
+use super::{Directory, Inner, schema};
 
 /// How many users are asked for in one search.
 const AT_A_TIME: usize = 100;
 
 impl Directory {
-    /// Brings these users up to date in the replica; those that the directory has and that are not about to be deleted.
-    pub(crate) async fn look_at_users(&self, names: &[UserName]) -> Result<Vec<UserName>, StoreError> {
+    /// Brings these users up to date in the replica; those that the directory has.
+    pub(crate) async fn look_at_users(&self, names: &[UserName]) -> Result<Vec<Arc<User>>, StoreError> {
         let inner = &*self.0;
-        let mut found = Vec::new();
+        let mut found = HashSet::new();
         let (packed, plain): (Vec<&UserName>, Vec<&UserName>) = names.iter().partition(|name| is_packed(name));
         for some in plain.chunks(AT_A_TIME) {
             let named = some.iter().map(|name| Filter::Equal("uid", name.as_str())).collect();
@@ -33,12 +34,9 @@ impl Directory {
         for name in packed {
             found.extend(inner.look_at(&inner.decoder.tree.user(name)).await?);
         }
-        let (view, now) = (self.read(), now());
-        let stays = |name: &&UserName| {
-            let state = view.user(name).and_then(|user| view.user_state(user.id));
-            state.is_some_and(|(user, facts, _)| found.contains(&user.id) && !facts.is_leaving(now))
-        };
-        Ok(names.iter().filter(stays).cloned().collect())
+        let view = self.read();
+        let there = names.iter().filter_map(|name| view.user(name)).filter(|user| found.contains(&user.id));
+        Ok(there.cloned().collect())
     }
 
     /// Brings the groups that have the user as member and are attached to a datacenter up to date in the replica, and says
@@ -75,12 +73,10 @@ impl Directory {
         Ok(groups)
     }
 
-    /// Brings the user up to date in the replica; the user as the directory has him, unless he is about to be deleted.
+    /// Brings the user up to date in the replica; the user as the directory has him.
     pub(crate) async fn look_at_user(&self, name: &UserName) -> Result<Option<Arc<User>>, StoreError> {
         let id = self.0.look_at(&self.0.decoder.tree.user(name)).await?;
-        let (view, now) = (self.read(), now());
-        let state = id.filter(|id| view.unambiguous(*id).is_some()).and_then(|id| view.user_state(id));
-        Ok(state.filter(|(_, facts, _)| !facts.is_leaving(now)).map(|(user, ..)| user))
+        Ok(id.and_then(|id| self.read().unambiguous(id).cloned()))
     }
 
     /// Brings the datacenter up to date in the replica; the datacenter as the directory has it.

@@ -258,21 +258,47 @@ fn nobody_is_made_an_owner_who_was_deleted_as_the_daemon_did_not_know() {
 }
 
 #[test]
-fn nobody_is_made_an_owner_who_is_inactive_or_about_to_be_deleted_as_the_daemon_did_not_know() {
+fn nobody_is_made_an_owner_who_is_inactive_as_the_daemon_did_not_know() {
     let pair = Pair::new();
-    pair.user("mark", json!({}));
     pair.user("idle", json!({}));
     pair.part();
-    // What a daemon does first that deletes him.
-    let mark = "usherUnfinished: delete-0123456789abcdef0123456789abcdef";
-    let change = format!("changetype: modify\nadd: usherUnfinished\n{mark}\n");
-    pair.ldap.modify(&format!("dn: uid=mark,ou=people,{BASE}\n{change}"));
     pair.fresh.put(&user("idle"), &json!({"is_active": false})).result(200);
-    for name in ["mark", "idle"] {
-        let refusal = json!({"owner": [format!("Object with username={name} does not exist.")]});
-        assert_eq!(pair.stale.put("/dc/dc3/", &json!({"owner": name})).result(400), refusal);
-        assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=admin,ou=people,{BASE}")]);
+    let refusal = json!({"owner": ["Object with username=idle does not exist."]});
+    assert_eq!(pair.stale.put("/dc/dc3/", &json!({"owner": "idle"})).result(400), refusal);
+    assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=admin,ou=people,{BASE}")]);
+}
+
+#[test]
+fn a_deletion_that_was_cut_short_keeps_nobody_from_anything() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    pair.user("mark", json!({}));
+    pair.part();
+    // What a daemon does first that deletes him.
+    let cut_short = || {
+        let mark = "usherUnfinished: delete-0123456789abcdef0123456789abcdef";
+        let change = format!("changetype: modify\nreplace: usherUnfinished\n{mark}\n");
+        pair.ldap.modify(&format!("dn: uid=mark,ou=people,{BASE}\n{change}"));
+    };
+    for api in [fresh, stale] {
+        for (path, key, value) in [
+            (group("staff4"), "users", json!(["mark"])),
+            (user("mark"), "groups", json!(["staff4"])),
+            (dc("dc3"), "owner", json!("mark")),
+        ] {
+            cut_short();
+            assert_eq!(api.put(&path, &json!({ key: value })).result(200)[key], value);
+            let before = if key == "owner" { json!("admin") } else { json!([]) };
+            api.put(&path, &json!({ key: before })).result(200);
+        }
+        cut_short();
+        assert_eq!(
+            api.post(&group("of-mark"), &json!({"dc": "dc4", "users": ["mark"]})).result(201)["users"],
+            json!(["mark"])
+        );
+        api.delete(&group("of-mark")).result(200);
     }
+    stale.delete(&user("mark")).result(200);
 }
 
 #[test]
@@ -291,20 +317,21 @@ fn nobody_is_deleted_who_was_made_an_owner_as_the_daemon_did_not_know() {
 }
 
 #[test]
-fn nobody_is_made_an_owner_between_the_last_look_at_what_he_owns_and_his_end() {
+fn who_is_made_an_owner_between_the_last_look_at_what_he_owns_and_his_end_stays() {
     let pair = Pair::new();
     pair.user("ends", json!({}));
     pair.part();
     let own = || {
-        let refusal = json!({"owner": ["Object with username=ends does not exist."]});
-        assert_eq!(pair.fresh.put("/dc/dc3/", &json!({"owner": "ends"})).result(400), refusal);
-        let body = json!({"owner": "ends", "site": "dc8.example.com"});
-        assert_eq!(pair.fresh.post("/dc/dc8/", &body).result(400), refusal);
+        pair.fresh.put("/dc/dc3/", &json!({"owner": "ends"})).result(200);
+        pair.fresh.post("/dc/dc8/", &json!({"owner": "ends", "site": "dc8.example.com"})).result(201);
     };
     let stale = &pair.stale;
-    pair.proxy.before(Request::Deletion, || stale.delete("/accounts/user/ends/"), own).result(200);
-    assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=admin,ou=people,{BASE}")]);
-    assert_eq!(pair.ldap.search(BASE, "sub", "(|(uid=ends)(cn=dc8))", &["cn"]), []);
+    let refused = pair.proxy.before(Request::Deletion, || stale.delete("/accounts/user/ends/"), own).result(400);
+    assert_eq!(refused["relations"], json!({"Datacenter": ["dc3", "dc8"]}));
+    for dc in ["dc3", "dc8"] {
+        assert_eq!(pair.stored(&format!("(cn={dc})"), "usherOwner"), [format!("uid=ends,ou=people,{BASE}")]);
+    }
+    assert_eq!(pair.stored("(uid=ends)", "usherUnfinished"), [""; 0]);
 }
 
 #[test]

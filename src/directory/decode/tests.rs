@@ -220,21 +220,3 @@ fn group_members_are_users_of_ours_and_nothing_else() {
     assert_eq!(group.permissions, [Permission::Admin, Permission::UserAdmin]);
     assert_eq!(&*group.alias, "g1");
 }
-
-#[test]
-fn the_mark_of_a_deletion_counts_for_a_time_only() {
-    let facts = |csn: &[u8]| {
-        let all: [(&str, &[&[u8]]); 3] =
-            [("objectClass", &[b"inetOrgPerson"]), ("usherUnfinished", &[b"delete-x"]), ("entryCSN", &[csn])];
-        match decode("uid=bob,ou=people,dc=example,dc=org", &all) {
-            Item::User(_, facts) => facts,
-            other => panic!("{other:?}"),
-        }
-    };
-    let at = |text: &str| Timestamp::parse_generalized(text).unwrap();
-    let marked = facts(b"20261124160123.123456Z#000000#000#000000");
-    assert!(marked.is_leaving(at("20261124155500Z")) && marked.is_leaving(at("20261124160623Z")));
-    assert!(!marked.is_leaving(at("20261124160624Z")));
-    assert!(facts(b"").is_leaving(at("20991231235959Z")), "nobody knows since when");
-    assert!(!UserFacts::default().is_leaving(at("20261124160123Z")));
-}

@@ -90,20 +90,41 @@ impl Directory {
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
 
-    /// After the user was made a member of these groups: takes that back if he was deleted meanwhile or is about to be, since
-    /// it must not wait for another one of his name. Who deletes him marks him, and then looks for his groups: what was
-    /// joined before that is seen there, and what is joined after it sees the mark here.
+    /// After the user was made a member of these groups: takes that back if he was deleted meanwhile, since it must not wait
+    /// for another one of his name.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] if so.
     pub(crate) async fn settle_joined(&self, user: &User, groups: &[GroupName]) -> Result<(), StoreError> {
-        if groups.is_empty() || self.look_at_user(&user.name).await?.is_some_and(|now| now.id == user.id) {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let now = self.look_at_user(&user.name).await?.filter(|now| now.id == user.id);
+        if let Some(now) = now
+            && self.hold(&now).await?
+        {
             return Ok(());
         }
         for group in groups {
             self.0.leave(group, &user.name).await?;
         }
         Err(StoreError::NotFound)
+    }
+
+    /// After something was made to refer to the user, and he was looked at; whether he is there. Who deletes him marks him,
+    /// looks for what refers to him, and deletes him as long as the mark is there: what came before the mark is seen there,
+    /// and what comes after it ends it here, so that all of that begins anew.
+    pub(crate) async fn hold(&self, user: &User) -> Result<bool, StoreError> {
+        let Some((_, facts, _)) = self.state_of(user) else { return Ok(false) };
+        if !facts.leaving {
+            return Ok(true);
+        }
+        let dn = self.0.decoder.tree.user(&user.name);
+        match self.0.modify_entry(user.id, &dn, USER, &[Change::set(schema::UNFINISHED, None)]).await {
+            Ok(()) => Ok(true),
+            Err(OpError::Store(StoreError::NotFound)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Changes the named fields. What takes rights away is written first, what grants them last; but a password before all,
@@ -423,7 +444,7 @@ impl Inner {
             changes.push(Change::Replace(schema::CALLBACK_KEY, vec![self.new_callback_key()]));
         }
         // a request that made the entry, or was about to delete it, and was cut short is not to be completed over this
-        if (now.unfinished.is_some() || facts.leaving.is_some()) && (change.sets_groups || !changes.is_empty()) {
+        if (now.unfinished.is_some() || facts.leaving) && (change.sets_groups || !changes.is_empty()) {
             changes.push(Change::set(schema::UNFINISHED, None));
         }
         changes
