@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::unanswered::{Adding, Settled};
-use super::{ApiError, App, Noun, auth};
+use super::{ApiError, App, Noun, auth, subject};
+use crate::accounts::access::Rights;
 use crate::accounts::secrets::RequestMark;
 use crate::accounts::{Addition, Datacenter, Session, StoreError, Timestamp, User};
 use crate::directory::List;
@@ -102,17 +103,29 @@ impl Call {
         })
     }
 
-    /// Whether `plan` comes to the same as when the call began.
+    /// Whether `plan` comes to the same as when the call began; the caller's rights.
     ///
     /// # Errors
     /// Why not. What a SuperAdmin planned is more than others of the same words: for some, fields are left out.
-    pub(super) fn still_may(&self, plan: fn(&Self) -> Result<(), ApiError>) -> Result<(), ApiError> {
+    pub(super) fn still_may(&self, plan: fn(&Self) -> Result<(), ApiError>) -> Result<Rights, ApiError> {
         let again = self.again()?;
         plan(&again)?;
         if self.caller.is_super_admin() && !again.caller.is_super_admin() {
             return Err(ApiError::forbidden());
         }
-        Ok(())
+        Ok(subject::rights(&again, &self.app.directory.read()))
+    }
+
+    /// Whether the caller still has these rights. A call about himself may have taken them.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn still_has(&self, rights: &Rights) -> Result<(), ApiError> {
+        if UserName::parse(self.arg(0)).is_ok_and(|name| self.caller.is(&name)) {
+            return Ok(());
+        }
+        let now = subject::rights(&self.again()?, &self.app.directory.read());
+        if now.covers(rights) { Ok(()) } else { Err(ApiError::forbidden()) }
     }
 
     /// The `index`th variable segment of the path, decoded; the route's pattern says how many there are and of which

@@ -184,8 +184,12 @@ pub(super) fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
 /// DELETE: unbinds and detaches; nothing else is deleted.
 pub(super) fn delete(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        for _ in 0..DELETIONS {
+        for round in 0..DELETIONS {
             let (dc, owner) = plan_delete(call)?;
+            // Rounds take time, and what was done in them is no reason to go on.
+            if round > 0 {
+                plan_delete(&call.again()?)?;
+            }
             match call.app.directory.delete_datacenter(&dc).await {
                 Ok(()) => return Ok(owned_by(Reply::deleted(), owner)),
                 // By now there is another one of the name.

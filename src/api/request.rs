@@ -179,13 +179,14 @@ where
                 let (call, refusal) = (Arc::new(call), Arc::new(OnceLock::new()));
                 // What was decided may be over once the first change's turn has come: then this is the answer.
                 let assent = {
-                    let (call, refusal) = (Arc::clone(&call), Arc::clone(&refusal));
-                    move || match plan.map_or(Ok(()), |plan| call.still_may(plan)) {
-                        Ok(()) => true,
-                        Err(error) => {
-                            let _ = refusal.set(error);
-                            false
-                        }
+                    let (call, refusal, rights) = (Arc::clone(&call), Arc::clone(&refusal), OnceLock::new());
+                    move |begun: bool| {
+                        let asked = match (rights.get(), plan) {
+                            (Some(rights), _) if begun => call.still_has(rights),
+                            (_, Some(plan)) => call.still_may(plan).map(|now| drop(rights.set(now))),
+                            (_, None) => Ok(()),
+                        };
+                        asked.map_err(|error| refusal.set(error)).is_ok()
                     }
                 };
                 let outcome = AssertUnwindSafe(with_assent(assent, run(&call))).catch_unwind().await;

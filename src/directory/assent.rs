@@ -1,33 +1,41 @@
 //! Whether whoever a change is made for may still make it.
 //!
 //! A call decides by the replica and then waits: for a hash, for its turn. What it was decided by may be over meanwhile. So
-//! it is asked again right before each change is sent, until one was made: from then on the call is carried through, since
-//! half a call is worse than a late one.
+//! it is asked again right before its first change is sent, and then before each further one that makes somebody or
+//! something part of a group or a datacenter. All else of a call that was begun is carried through: it undoes or completes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is asked, and whether a change was made.
 struct Assent {
-    ask: Box<dyn Fn() -> bool + Send + Sync>,
-    given: AtomicBool,
+    ask: Box<dyn Fn(bool) -> bool + Send + Sync>,
+    begun: AtomicBool,
 }
 
 tokio::task_local! {
     static ASSENT: Arc<Assent>;
 }
 
-/// Runs `work`, whose changes need `ask` to say yes. Those of tasks that it spawns do not.
-pub(crate) async fn with_assent<T>(ask: impl Fn() -> bool + Send + Sync + 'static, work: impl Future<Output = T>) -> T {
-    ASSENT.scope(Arc::new(Assent { ask: Box::new(ask), given: AtomicBool::new(false) }), work).await
+/// Runs `work`, whose changes need `ask` to say yes; it is told whether one was made before. Those of tasks that it spawns do
+/// not.
+pub(crate) async fn with_assent<T>(
+    ask: impl Fn(bool) -> bool + Send + Sync + 'static,
+    work: impl Future<Output = T>,
+) -> T {
+    ASSENT.scope(Arc::new(Assent { ask: Box::new(ask), begun: AtomicBool::new(false) }), work).await
 }
 
-/// Whether the change may be sent.
-pub(super) fn is_given() -> bool {
-    ASSENT.try_with(|assent| assent.given.load(Ordering::Relaxed) || (assent.ask)()).unwrap_or(true)
+/// Whether the change may be sent, which `grants` something or does not.
+pub(super) fn is_given(grants: bool) -> bool {
+    let is_given = |assent: &Arc<Assent>| {
+        let begun = assent.begun.load(Ordering::Relaxed);
+        (begun && !grants) || (assent.ask)(begun)
+    };
+    ASSENT.try_with(is_given).unwrap_or(true)
 }
 
 /// A change was made.
 pub(super) fn begun() {
-    let _ = ASSENT.try_with(|assent| assent.given.store(true, Ordering::Relaxed));
+    let _ = ASSENT.try_with(|assent| assent.begun.store(true, Ordering::Relaxed));
 }

@@ -119,6 +119,12 @@ impl Operation<'_> {
         matches!(self, Self::Modify { changes, .. } if changes.iter().all(Change::is_nobodys))
     }
 
+    /// Whether it makes somebody a member, or a group part of a datacenter.
+    fn grants(&self) -> bool {
+        let grants = |change: &Change| matches!(change, Change::Add("member" | schema::DATACENTER_LINK, _));
+        matches!(self, Self::Modify { changes, .. } if changes.iter().any(grants))
+    }
+
     /// How many entries this may make the server write.
     fn references(&self) -> usize {
         match self {
@@ -280,7 +286,7 @@ impl Client {
         loop {
             let (place, mut ldap) = self.writer().await?;
             ldap.with_timeout(limit);
-            if !operation.is_nobodys() && !assent::is_given() {
+            if !operation.is_nobodys() && !assent::is_given(operation.grants()) {
                 return Err(OpError::Store(StoreError::Withdrawn));
             }
             match operation.send(&mut ldap).await {

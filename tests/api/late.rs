@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::pair::{BASE, Pair, group, user};
-use crate::support::{Ldap, Usherd, eventually_true};
+use crate::support::{Ldap, Request, Usherd, eventually_true};
 use crate::world::{World, user_body};
 
 /// How many calls at a time may be past the last question when the answer is no: those that hash, and those that write.
@@ -60,6 +60,32 @@ fn whoever_loses_what_lets_him_while_his_calls_wait_for_hashes_does_no_more() {
     for (name, revoke) in revocations {
         let late = made_after(&world, name, revoke);
         assert!(late <= under_way(), "{name}: {late}");
+    }
+}
+
+#[test]
+fn whoever_loses_what_lets_him_amid_a_call_makes_nobody_a_member_from_then_on() {
+    let pair = Pair::new();
+    let (fresh, stale) = (&pair.fresh, &pair.stale);
+    for name in ["g1", "g2"] {
+        pair.group(name, json!({"dc_bound": false}));
+    }
+    for (caller, change) in [("boss1", json!({"is_active": false})), ("boss2", json!({"is_super_admin": false}))] {
+        pair.user(caller, json!({"is_super_admin": true, "api_access": true}));
+        pair.user(&format!("of-{caller}"), json!({}));
+        let of = user(&format!("of-{caller}"));
+        eventually_true(Duration::from_secs(5), "the second daemon knows both", || stale.get(&of).status == 200);
+        let boss = pair.second.login(caller, &format!("pw-{caller}"));
+        let revoke = || {
+            fresh.put(&user(caller), &change).result(200);
+            let field = change.as_object().unwrap().keys().next().unwrap();
+            let shown = || stale.get(&user(caller)).result(200)[field] == false;
+            eventually_true(Duration::from_secs(5), "the second daemon knows it", shown);
+        };
+        // The first of two memberships is on its way.
+        let join = || boss.put(&of, &json!({"groups": ["g1", "g2"]})).status;
+        assert_eq!(pair.proxy.before(Request::GroupChange, join, revoke), 403);
+        assert_eq!(fresh.get(&of).result(200)["groups"], json!(["g1"]), "{change}");
     }
 }
 
