@@ -418,6 +418,10 @@ impl Form {
     fn outcome(self, call: &Call, endpoint: &Endpoint, outcome: Result<Reply, ApiError>) -> (Answer, String) {
         let dc = call.current_dc();
         let (dc_number, dc_name) = dc.as_ref().map_or((call.main_dc(), MAIN_DC), |dc| (dc.number, dc.name.as_str()));
+        // A datacenter that is not there, not yet or no more, has no number.
+        let is_absent = endpoint.route.pattern == "dc/{dc}"
+            && matches!((&call.method, &outcome), (&Method::POST, Err(_)) | (&Method::DELETE, Ok(_)));
+        let dc_number = if is_absent { 0 } else { dc_number };
         let who = Who::new(&call.caller.user, dc_name);
         let user = call.caller.user.number;
         let task = TaskRef { user, owner: user, in_dc: endpoint.in_dc, dc: dc_number };

@@ -130,6 +130,14 @@ fn task_ids_name_the_owner_and_the_datacenter_that_was_entered() {
     assert!(number(&unbound).ends_with("u3"), "{unbound:?}");
     assert_eq!(unbound.header("es_dc"), Some("dc3"));
 
+    // A datacenter that is not there has no number.
+    let site = json!({"site": "dc9.example.com"});
+    assert_eq!(number(&world.root.post("/dc/dc9/", &json!({}))), "1d1d0");
+    let created = number(&world.root.post("/dc/dc9/", &site));
+    assert_eq!(number(&world.root.put("/dc/dc9/", &json!({"site": ""}))), created);
+    assert_eq!(number(&world.root.json("DELETE", "/dc/dc9/", &json!(null))), created);
+    assert_eq!(number(&world.root.delete("/dc/dc9/")), "1d1d0");
+
     let admin = world.usherd.login("admin", &world.usherd.admin.password);
     let keys = admin.put("/accounts/user/new/apikeys/", &json!({}));
     assert_eq!(number(&keys), number(&world.root.put("/accounts/user/new/", &json!({}))));
