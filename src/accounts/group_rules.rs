@@ -61,13 +61,14 @@ pub(crate) struct Update {
     pub(crate) members: Vec<UserName>,
 }
 
-/// Checks a PUT. `current` are the members, also those that do not exist.
+/// Checks a PUT. `is_bound`: to a datacenter that exists; `current` are the members, also those that do not exist.
 ///
 /// # Errors
 /// All fields that are wrong.
 pub(crate) fn update(
     body: &Map<String, Value>,
     group: &Group,
+    is_bound: bool,
     current: &[&UserName],
     lookup: &Lookup<'_>,
 ) -> Result<Update, Errors> {
@@ -81,7 +82,7 @@ pub(crate) fn update(
     let dc_bound = match input.boolean("dc_bound") {
         None => None,
         Some(false) => Some(None),
-        Some(true) if group.dc_bound.is_some() => None,
+        Some(true) if is_bound => None,
         Some(true) => match group.datacenters.as_slice() {
             [only] => Some(Some(only.clone())),
             [] => {
@@ -194,7 +195,9 @@ mod tests {
     }
 
     fn put(group: &Group, current: &[&UserName], body: Value) -> Result<Update, String> {
-        update(body.as_object().unwrap(), group, current, &LOOKUP).map_err(|e| serde_json::to_string(&e).unwrap())
+        let is_bound = group.dc_bound.as_ref().is_some_and(|bound| *bound == dc("main"));
+        update(body.as_object().unwrap(), group, is_bound, current, &LOOKUP)
+            .map_err(|e| serde_json::to_string(&e).unwrap())
     }
 
     #[test]
@@ -249,6 +252,11 @@ mod tests {
         assert!(put(&group, &[], json!({"dc_bound": true})).unwrap_err().contains("more than one"));
         group.dc_bound = Some(dc("main"));
         assert_eq!(bound(put(&group, &[], json!({"dc_bound": true})).unwrap()), None);
+        // to one that is no more: as if to none
+        group.dc_bound = Some(dc("dc9"));
+        assert!(put(&group, &[], json!({"dc_bound": true})).unwrap_err().contains("more than one"));
+        group.datacenters.pop();
+        assert_eq!(bound(put(&group, &[], json!({"dc_bound": true})).unwrap()), Some(Some(dc("main"))));
     }
 
     #[test]

@@ -118,7 +118,7 @@ pub(crate) struct Updating<'a> {
     pub(crate) groups: &'a [&'a Group],
     /// The caller's.
     pub(crate) rights: &'a Rights,
-    /// What the body's `dc` names, where a SuperAdmin binds the user; else the user's datacenter, or `main`.
+    /// What the body's `dc` names, where a SuperAdmin binds the user; else the user's datacenter if it exists, or `main`.
     pub(crate) dc: &'a DcName,
 }
 

@@ -136,7 +136,8 @@ pub(super) fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
     let current: Vec<&UserName> = group.members.iter().collect();
     let lookup =
         Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, Some(group)) };
-    let update = group_rules::update(call.params.object()?, group, &current, &lookup);
+    let is_bound = group.dc_bound.as_ref().is_some_and(|bound| view.datacenter(bound).is_some());
+    let update = group_rules::update(call.params.object()?, group, is_bound, &current, &lookup);
     let Update { change, members } = update.map_err(|errors| ApiError::failure(&errors))?;
     call.adds(change.add_members.iter().map(|member| Addition::Member(group.name.clone(), member.clone())));
     let users = bindings::bound_elsewhere(&view, &members, &group.datacenters);
