@@ -1,5 +1,7 @@
 //! Which bodies of group POST and PUT are valid, and what they change (contract 5.2).
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::group::{Group, GroupChange, NewGroup, Permission};
@@ -100,8 +102,9 @@ pub(crate) fn update(
     }
     let mut change = GroupChange { alias, permissions, dc_bound, ..GroupChange::default() };
     if let Some(members) = &members {
-        change.add_members = members.iter().filter(|m| !current.contains(m)).cloned().collect();
-        change.remove_members = current.iter().filter(|m| !members.contains(m)).map(|m| (*m).clone()).collect();
+        let [has, wanted]: [HashSet<&UserName>; 2] = [current.iter().copied().collect(), members.iter().collect()];
+        change.add_members = members.iter().filter(|m| !has.contains(m)).cloned().collect();
+        change.remove_members = current.iter().filter(|m| !wanted.contains(*m)).map(|m| (*m).clone()).collect();
     }
     Ok(Update { change, members: members.unwrap_or_default() })
 }
@@ -157,12 +160,13 @@ fn permissions(input: &mut Input<'_>) -> Option<Vec<Permission>> {
 fn members(input: &mut Input<'_>, lookup: &Lookup<'_>) -> Option<Vec<UserName>> {
     let names = input.list("users")?;
     let mut members = Vec::with_capacity(names.len());
+    let mut seen = HashSet::with_capacity(names.len());
     for name in names {
         let Some(user) = (lookup.user)(&name) else {
             input.errors.add("users", no_object("username", &name));
             return None;
         };
-        if !members.contains(&user) {
+        if seen.insert(user.clone()) {
             members.push(user);
         }
     }
