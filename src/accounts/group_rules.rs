@@ -24,6 +24,8 @@ pub(crate) struct Lookup<'a> {
     pub(crate) user: &'a dyn Fn(&str) -> Option<UserName>,
     /// Whether another group has this alias, without regard to case.
     pub(crate) alias_taken: &'a dyn Fn(&str) -> bool,
+    /// Whether there is a datacenter of this name.
+    pub(crate) is_datacenter: &'a dyn Fn(&DcName) -> bool,
 }
 
 /// Checks a POST. `name` is the path's; `dc` what the body's `dc` names, if anything.
@@ -63,14 +65,13 @@ pub(crate) struct Update {
     pub(crate) members: Vec<UserName>,
 }
 
-/// Checks a PUT. `is_bound`: to a datacenter that exists; `current` are the members, also those that do not exist.
+/// Checks a PUT. `current` are the members, also those that do not exist.
 ///
 /// # Errors
 /// All fields that are wrong.
 pub(crate) fn update(
     body: &Map<String, Value>,
     group: &Group,
-    is_bound: bool,
     current: &[&UserName],
     lookup: &Lookup<'_>,
 ) -> Result<Update, Errors> {
@@ -81,16 +82,18 @@ pub(crate) fn update(
         .and_then(|alias| free_alias(&mut input, alias, lookup));
     let permissions = permissions(&mut input);
     let members = members(&mut input, lookup);
+    // Being bound or attached to what is no more is being bound or attached to nothing.
+    let is_there = |dc: &DcName| (lookup.is_datacenter)(dc);
     let dc_bound = match input.boolean("dc_bound") {
         None => None,
         Some(false) => Some(None),
-        Some(true) if is_bound => None,
+        Some(true) if group.dc_bound.as_ref().is_some_and(is_there) => None,
         Some(true) => match group.datacenters.as_slice() {
-            [only] => Some(Some(only.clone())),
-            [] => {
+            attached if !attached.iter().any(is_there) => {
                 input.errors.add("dc_bound", NOT_ATTACHED);
                 None
             }
+            [only] => Some(Some(only.clone())),
             _ => {
                 input.errors.add("dc_bound", ATTACHED_TWICE);
                 None
@@ -192,16 +195,18 @@ mod tests {
         ["bob", "carl"].iter().find(|n| n.eq_ignore_ascii_case(name)).map(|n| user(n))
     }
 
-    const LOOKUP: Lookup<'_> = Lookup { user: &known, alias_taken: &|alias| alias.eq_ignore_ascii_case("admins") };
+    const LOOKUP: Lookup<'_> = Lookup {
+        user: &known,
+        alias_taken: &|alias| alias.eq_ignore_ascii_case("admins"),
+        is_datacenter: &|dc| dc.as_str() != "gone",
+    };
 
     fn post(name: &str, body: Value, dc: Option<&DcName>) -> Result<NewGroup, String> {
         create(body.as_object().unwrap(), name, dc, &LOOKUP).map_err(|e| serde_json::to_string(&e).unwrap())
     }
 
     fn put(group: &Group, current: &[&UserName], body: Value) -> Result<Update, String> {
-        let is_bound = group.dc_bound.as_ref().is_some_and(|bound| *bound == dc("main"));
-        update(body.as_object().unwrap(), group, is_bound, current, &LOOKUP)
-            .map_err(|e| serde_json::to_string(&e).unwrap())
+        update(body.as_object().unwrap(), group, current, &LOOKUP).map_err(|e| serde_json::to_string(&e).unwrap())
     }
 
     #[test]
@@ -256,11 +261,21 @@ mod tests {
         assert!(put(&group, &[], json!({"dc_bound": true})).unwrap_err().contains("more than one"));
         group.dc_bound = Some(dc("main"));
         assert_eq!(bound(put(&group, &[], json!({"dc_bound": true})).unwrap()), None);
-        // to one that is no more: as if to none
-        group.dc_bound = Some(dc("dc9"));
-        assert!(put(&group, &[], json!({"dc_bound": true})).unwrap_err().contains("more than one"));
-        group.datacenters.pop();
-        assert_eq!(bound(put(&group, &[], json!({"dc_bound": true})).unwrap()), Some(Some(dc("main"))));
+    }
+
+    #[test]
+    fn a_group_that_is_bound_to_no_datacenter_that_exists_can_be_bound_to_one() {
+        let mut group = Group { dc_bound: Some(dc("gone")), ..samples::group("g1") };
+        let mut bind = |datacenters: &[&str]| {
+            group.datacenters = datacenters.iter().map(|name| dc(name)).collect();
+            put(&group, &[], json!({"dc_bound": true})).map(|update| update.change.dc_bound)
+        };
+        assert_eq!(bind(&["main"]), Ok(Some(Some(dc("main")))));
+        assert!(bind(&[]).unwrap_err().contains("not attached into any"));
+        assert!(bind(&["gone"]).unwrap_err().contains("not attached into any"));
+        assert!(bind(&["main", "dc3"]).unwrap_err().contains("more than one"));
+        // as what it is attached to unbinds its members
+        assert!(bind(&["main", "gone"]).unwrap_err().contains("more than one"));
     }
 
     #[test]

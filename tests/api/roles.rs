@@ -260,8 +260,22 @@ fn what_is_bound_to_no_datacenter_by_an_ldap_tool_can_be_bound_to_one() {
 
         bind(group_rdn, dn);
         eventually_true(Duration::from_secs(5), "the binding in the API", || shown(group) == json!(true));
-        let refused = put(group, json!({"dc_bound": true})).result(400);
-        assert_eq!(refused, json!({"dc_bound": ["User Group is not attached into any datacenters."]}), "{dn}");
+        let unattached = json!({"dc_bound": ["User Group is not attached into any datacenters."]});
+        assert_eq!(put(group, json!({"dc_bound": true})).result(400), unattached, "{dn}");
+        // nor is one that is attached to what is gone
+        world.usherd.ldap().modify(&format!(
+            "dn: {group_rdn},dc=example,dc=org\nchangetype: modify\nreplace: usherDatacenterLink\n\
+             usherDatacenterLink: {dn}\n-\nreplace: usherAlias\nusherAlias: attached\n"
+        ));
+        let is_attached = || world.root.get(group).result(200)["alias"] == "attached";
+        eventually_true(Duration::from_secs(5), "the attachment in the API", is_attached);
+        assert_eq!(put(group, json!({"dc_bound": true})).result(400), unattached, "{dn}");
+        world.usherd.ldap().modify(&format!(
+            "dn: {group_rdn},dc=example,dc=org\nchangetype: modify\ndelete: usherDatacenterLink\n-\n\
+             replace: usherAlias\nusherAlias: detached\n"
+        ));
+        let is_detached = || world.root.get(group).result(200)["alias"] == "detached";
+        eventually_true(Duration::from_secs(5), "the end of it in the API", is_detached);
         world.root.post("/dc/dc3/group/loose/", &json!({})).result(201);
         bind(group_rdn, dn);
         eventually_true(Duration::from_secs(5), "the binding in the API", || shown(group) == json!(true));
