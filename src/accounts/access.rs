@@ -3,6 +3,8 @@
 //! The caller gathers small facts (its groups, the datacenters it owns, what the path names) and gets a verdict in the
 //! order of contract 1.5: role, existence, object. Which fields may be changed is for the `…_rules` modules.
 
+use std::collections::HashSet;
+
 use super::datacenter::{Access, Datacenter};
 use super::group::{Group, Permission};
 use super::user::User;
@@ -13,7 +15,7 @@ use crate::name::{DcName, UserName};
 pub(crate) struct Rights {
     pub(crate) super_admin: bool,
     /// The datacenters whose users and groups a UserAdmin manages; empty for everybody else.
-    managed: Vec<DcName>,
+    managed: HashSet<DcName>,
 }
 
 impl Rights {
@@ -21,18 +23,13 @@ impl Rights {
     /// to it grants `user_admin`, and the caller owns it or such a group grants `admin`.
     pub(crate) fn of(caller: &User, groups: &[&Group], owned: &[&DcName]) -> Self {
         if caller.super_admin {
-            return Self { super_admin: true, managed: Vec::new() };
+            return Self { super_admin: true, managed: HashSet::new() };
         }
         let attached = |permission| {
             groups.iter().filter(move |g| g.permissions.contains(&permission)).flat_map(|g| g.datacenters.iter())
         };
-        let mut managed: Vec<DcName> = Vec::new();
-        for dc in attached(Permission::UserAdmin) {
-            let administers = owned.contains(&dc) || attached(Permission::Admin).any(|other| other == dc);
-            if administers && !managed.contains(dc) {
-                managed.push(dc.clone());
-            }
-        }
+        let administered: HashSet<&DcName> = attached(Permission::Admin).chain(owned.iter().copied()).collect();
+        let managed = attached(Permission::UserAdmin).filter(|dc| administered.contains(dc)).cloned().collect();
         Self { super_admin: false, managed }
     }
 
@@ -175,7 +172,9 @@ mod tests {
         let managed = |groups: &[Group], owned: &[&str]| {
             let owned: Vec<DcName> = owned.iter().map(|d| dc(d)).collect();
             let rights = Rights::of(&user, &groups.iter().collect::<Vec<_>>(), &owned.iter().collect::<Vec<_>>());
-            rights.managed.iter().map(ToString::to_string).collect::<Vec<_>>()
+            let mut managed: Vec<_> = rights.managed.iter().map(DcName::canonical).collect();
+            managed.sort_unstable();
+            managed
         };
         assert_eq!(managed(&[group("g", &[Admin, UserAdmin], &["dc3", "DC3", "dc4"])], &[]), ["dc3", "dc4"]);
         assert_eq!(managed(&[group("g", &[UserAdmin], &["dc3"]), group("h", &[Admin], &["Dc3"])], &[]), ["dc3"]);
@@ -188,12 +187,12 @@ mod tests {
 
     #[test]
     fn a_super_admin_bound_by_an_ldap_tool_is_not_a_user_admins_to_manage() {
-        let rights = Rights { super_admin: false, managed: vec![dc("dc3")] };
+        let rights = Rights { super_admin: false, managed: HashSet::from([dc("dc3")]) };
         let mut user = User { dc_bound: Some(dc("dc3")), ..samples::user("x") };
         assert!(rights.manages_user(&user));
         user.super_admin = true;
         assert!(!rights.manages_user(&user));
-        assert!(Rights { super_admin: true, managed: Vec::new() }.manages_user(&user));
+        assert!(Rights { super_admin: true, managed: HashSet::new() }.manages_user(&user));
     }
 
     /// Role × endpoint × target. The columns: list, missing, own, managed, foreign; `-` is a pair that does not occur.
@@ -251,8 +250,8 @@ mod tests {
         for line in TABLE.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let mut words = line.split_whitespace();
             let rights = match words.next() {
-                Some("super") => Rights { super_admin: true, managed: Vec::new() },
-                Some("ua") => Rights { super_admin: false, managed: vec![dc("dc3")] },
+                Some("super") => Rights { super_admin: true, managed: HashSet::new() },
+                Some("ua") => Rights { super_admin: false, managed: HashSet::from([dc("dc3")]) },
                 _ => Rights::default(),
             };
             let name = words.next().unwrap();

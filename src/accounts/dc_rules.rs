@@ -1,5 +1,7 @@
 //! Which bodies of datacenter POST and PUT are valid, and what they change (contract 5.5).
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::datacenter::{Access, Datacenter, DatacenterChange, NewDatacenter};
@@ -183,12 +185,13 @@ fn access(input: &mut Input<'_>) -> Option<Access> {
 fn groups(input: &mut Input<'_>, lookup: &Lookup<'_>) -> Option<Vec<GroupName>> {
     let names = input.references("groups")?;
     let mut groups: Vec<GroupName> = Vec::with_capacity(names.len());
+    let mut seen = HashSet::with_capacity(names.len());
     for name in names {
         let Some(group) = (lookup.group)(&name) else {
             input.errors.add("groups", no_object("name", &name));
             return None;
         };
-        if !groups.contains(&group.name) {
+        if seen.insert(&group.name) {
             groups.push(group.name.clone());
         }
     }

@@ -1,5 +1,7 @@
 //! Which bodies of group POST and PUT are valid, and what they change (contract 5.2).
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::group::{Group, GroupChange, NewGroup, Permission};
@@ -22,6 +24,8 @@ pub(crate) struct Lookup<'a> {
     pub(crate) user: &'a dyn Fn(&str) -> Option<UserName>,
     /// Whether another group has this alias, without regard to case.
     pub(crate) alias_taken: &'a dyn Fn(&str) -> bool,
+    /// Whether there is a datacenter of this name.
+    pub(crate) is_datacenter: &'a dyn Fn(&DcName) -> bool,
 }
 
 /// Checks a POST. `name` is the path's; `dc` what the body's `dc` names, if anything.
@@ -78,16 +82,18 @@ pub(crate) fn update(
         .and_then(|alias| free_alias(&mut input, alias, lookup));
     let permissions = permissions(&mut input);
     let members = members(&mut input, lookup);
+    // Being bound or attached to what is no more is being bound or attached to nothing.
+    let is_there = |dc: &DcName| (lookup.is_datacenter)(dc);
     let dc_bound = match input.boolean("dc_bound") {
         None => None,
         Some(false) => Some(None),
-        Some(true) if group.dc_bound.is_some() => None,
+        Some(true) if group.dc_bound.as_ref().is_some_and(is_there) => None,
         Some(true) => match group.datacenters.as_slice() {
-            [only] => Some(Some(only.clone())),
-            [] => {
+            attached if !attached.iter().any(is_there) => {
                 input.errors.add("dc_bound", NOT_ATTACHED);
                 None
             }
+            [only] => Some(Some(only.clone())),
             _ => {
                 input.errors.add("dc_bound", ATTACHED_TWICE);
                 None
@@ -99,8 +105,9 @@ pub(crate) fn update(
     }
     let mut change = GroupChange { alias, permissions, dc_bound, ..GroupChange::default() };
     if let Some(members) = &members {
-        change.add_members = members.iter().filter(|m| !current.contains(m)).cloned().collect();
-        change.remove_members = current.iter().filter(|m| !members.contains(m)).map(|m| (*m).clone()).collect();
+        let [has, wanted]: [HashSet<&UserName>; 2] = [current.iter().copied().collect(), members.iter().collect()];
+        change.add_members = members.iter().filter(|m| !has.contains(m)).cloned().collect();
+        change.remove_members = current.iter().filter(|m| !wanted.contains(*m)).map(|m| (*m).clone()).collect();
     }
     Ok(Update { change, members: members.unwrap_or_default() })
 }
@@ -156,12 +163,13 @@ fn permissions(input: &mut Input<'_>) -> Option<Vec<Permission>> {
 fn members(input: &mut Input<'_>, lookup: &Lookup<'_>) -> Option<Vec<UserName>> {
     let names = input.list("users")?;
     let mut members = Vec::with_capacity(names.len());
+    let mut seen = HashSet::with_capacity(names.len());
     for name in names {
         let Some(user) = (lookup.user)(&name) else {
             input.errors.add("users", no_object("username", &name));
             return None;
         };
-        if !members.contains(&user) {
+        if seen.insert(user.clone()) {
             members.push(user);
         }
     }
@@ -187,7 +195,11 @@ mod tests {
         ["bob", "carl"].iter().find(|n| n.eq_ignore_ascii_case(name)).map(|n| user(n))
     }
 
-    const LOOKUP: Lookup<'_> = Lookup { user: &known, alias_taken: &|alias| alias.eq_ignore_ascii_case("admins") };
+    const LOOKUP: Lookup<'_> = Lookup {
+        user: &known,
+        alias_taken: &|alias| alias.eq_ignore_ascii_case("admins"),
+        is_datacenter: &|dc| dc.as_str() != "gone",
+    };
 
     fn post(name: &str, body: Value, dc: Option<&DcName>) -> Result<NewGroup, String> {
         create(body.as_object().unwrap(), name, dc, &LOOKUP).map_err(|e| serde_json::to_string(&e).unwrap())
@@ -249,6 +261,21 @@ mod tests {
         assert!(put(&group, &[], json!({"dc_bound": true})).unwrap_err().contains("more than one"));
         group.dc_bound = Some(dc("main"));
         assert_eq!(bound(put(&group, &[], json!({"dc_bound": true})).unwrap()), None);
+    }
+
+    #[test]
+    fn a_group_that_is_bound_to_no_datacenter_that_exists_can_be_bound_to_one() {
+        let mut group = Group { dc_bound: Some(dc("gone")), ..samples::group("g1") };
+        let mut bind = |datacenters: &[&str]| {
+            group.datacenters = datacenters.iter().map(|name| dc(name)).collect();
+            put(&group, &[], json!({"dc_bound": true})).map(|update| update.change.dc_bound)
+        };
+        assert_eq!(bind(&["main"]), Ok(Some(Some(dc("main")))));
+        assert!(bind(&[]).unwrap_err().contains("not attached into any"));
+        assert!(bind(&["gone"]).unwrap_err().contains("not attached into any"));
+        assert!(bind(&["main", "dc3"]).unwrap_err().contains("more than one"));
+        // as what it is attached to unbinds its members
+        assert!(bind(&["main", "gone"]).unwrap_err().contains("more than one"));
     }
 
     #[test]

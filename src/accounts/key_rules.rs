@@ -13,6 +13,7 @@ pub(crate) const KEY_MAX: usize = 65_536;
 
 /// The message about a key that the user has under another title.
 pub(crate) const KEY_TAKEN: Message = Message::Borrowed("SSH key already defined");
+const PAST_OPTION: Message = Message::Borrowed("The time of the SSH key option expiry-time is in the past.");
 
 /// Checks a POST to `user`. `title` is the path's; a body's is ignored. `is_admin` may set options that grant something.
 ///
@@ -40,7 +41,7 @@ pub(crate) fn create(
     let public = public.map_err(|messages| errors.extend("key", messages));
     let expires = body.get("expires").map_or(Ok(None), |value| expires(value, now));
     let expires = expires.map_err(|message| errors.add("expires", message));
-    let options = body.get("options").map_or(Ok(Options::default()), |value| options(value, is_admin));
+    let options = body.get("options").map_or(Ok(Options::default()), |value| options(value, is_admin, now));
     let options = options.map_err(|message| errors.add("options", message));
     match (title, public, expires, options) {
         (Ok(title), Ok(public), Ok(expires), Ok(options)) => Ok(NewSshKey { title, public, expires, options }),
@@ -90,8 +91,12 @@ fn expires(value: &Value, now: Timestamp) -> Result<Option<Timestamp>, Message> 
     }
 }
 
+/// By how much a point in time of UTC comes before the same one of the last time zone, in seconds. A time without zone is
+/// one of the host's, which is not known here: it is past when it is past everywhere.
+const LAST_ZONE: i64 = 12 * 3600;
+
 /// The options: a JSON array with one in each element, or one string as in an authorized_keys line.
-fn options(value: &Value, is_admin: bool) -> Result<Options, Message> {
+fn options(value: &Value, is_admin: bool, now: Timestamp) -> Result<Options, Message> {
     let parsed = match value {
         Value::Null => Ok(Options::default()),
         Value::String(text) => Options::parse(text.trim()),
@@ -102,10 +107,17 @@ fn options(value: &Value, is_admin: bool) -> Result<Options, Message> {
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => return Err(INVALID),
     };
     let options = parsed.map_err(|error| Message::from(error.to_string()))?;
-    match options.admin_only() {
-        Some(name) if !is_admin => Err(format!("You don't have permission to use the SSH key option {name}.").into()),
-        _ => Ok(options),
+    if let Some(name) = options.admin_only().filter(|_| !is_admin) {
+        return Err(format!("You don't have permission to use the SSH key option {name}.").into());
     }
+    let is_past = |(time, in_utc): (String, bool)| {
+        let latest = Timestamp::parse_generalized(&time).map(|t| t.plus_seconds(if in_utc { 0 } else { LAST_ZONE }));
+        latest.is_some_and(|latest| latest <= now)
+    };
+    if options.expiry_times().any(is_past) {
+        return Err(PAST_OPTION);
+    }
+    Ok(options)
 }
 
 #[cfg(test)]
@@ -177,6 +189,26 @@ mod tests {
             [json!("2027-06-01"), json!("2027-06-01T00:00:00"), json!("x"), json!(1), json!("2020-01-01T00:00:00Z")]
         {
             assert!(expiry(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_expiry_time_among_the_options_is_in_the_future_too() {
+        // NOW is 2027-01-15T08:00:00Z
+        let post = |options: Value| post("k1", json!({"key": KEY, "options": options}), true);
+        for past in [
+            "20200101",
+            "20270115080000Z",
+            "202701150800Z",
+            "20270115Z",
+            "20270114200000",
+            "20991231Z\",expiry-time=\"20200101",
+        ] {
+            let refused = post(json!(format!("restrict,expiry-time=\"{past}\""))).unwrap_err();
+            assert_eq!(refused, json!({"options": [PAST_OPTION]}), "{past}");
+        }
+        for future in ["20270115080001Z", "20270116z", "20270114200001", "20991231", "99991231235959Z"] {
+            assert!(post(json!([format!("expiry-time=\"{future}\"")])).is_ok(), "{future}");
         }
     }
 

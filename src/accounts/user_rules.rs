@@ -2,6 +2,8 @@
 //!
 //! Whether the caller may touch the user at all was decided before, in `access`.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::FIRST_ADMIN;
@@ -118,7 +120,7 @@ pub(crate) struct Updating<'a> {
     pub(crate) groups: &'a [&'a Group],
     /// The caller's.
     pub(crate) rights: &'a Rights,
-    /// What the body's `dc` names, where a SuperAdmin binds the user; else the user's datacenter, or `main`.
+    /// What the body's `dc` names, where a SuperAdmin binds the user; else the user's datacenter if it exists, or `main`.
     pub(crate) dc: &'a DcName,
 }
 
@@ -188,7 +190,8 @@ pub(crate) fn update(body: &Map<String, Value>, target: &Updating<'_>, lookup: &
     change.dc_bound = bound.map(|bound| bound.then(|| dc.clone()));
     if let Some(groups) = groups {
         let names = |these: &[&Group], but: &[&Group]| -> Vec<GroupName> {
-            these.iter().filter(|g| !but.iter().any(|o| o.name == g.name)).map(|g| g.name.clone()).collect()
+            let but: HashSet<&GroupName> = but.iter().map(|g| &g.name).collect();
+            these.iter().filter(|g| !but.contains(&g.name)).map(|g| g.name.clone()).collect()
         };
         change.join = names(&groups, current);
         change.leave = names(current, &groups);
@@ -263,6 +266,7 @@ fn groups_or_error<'a>(
     lookup: &Lookup<'a>,
 ) -> Option<Vec<&'a Group>> {
     let mut groups: Vec<&Group> = Vec::with_capacity(names.len());
+    let mut seen = HashSet::with_capacity(names.len());
     for name in names {
         let Some(group) = (lookup.group)(name) else {
             input.errors.add("groups", no_object("name", name));
@@ -272,7 +276,7 @@ fn groups_or_error<'a>(
             input.errors.add("groups", UNBOUND_GROUPS);
             return None;
         }
-        if !groups.iter().any(|g| g.name == group.name) {
+        if seen.insert(&group.name) {
             groups.push(group);
         }
     }
@@ -281,8 +285,11 @@ fn groups_or_error<'a>(
 
 /// Whether the names are those of exactly these groups.
 fn are_these(names: &[String], groups: &[&Group]) -> bool {
-    names.iter().all(|n| groups.iter().any(|g| g.name.as_str().eq_ignore_ascii_case(n)))
-        && groups.iter().all(|g| names.iter().any(|n| g.name.as_str().eq_ignore_ascii_case(n)))
+    let has: HashSet<&GroupName> = groups.iter().map(|g| &g.name).collect();
+    let named: Option<HashSet<GroupName>> = names.iter().map(|name| GroupName::parse(name).ok()).collect();
+    named.is_some_and(|named| {
+        named.iter().all(|name| has.contains(name)) && has.iter().all(|name| named.contains(*name))
+    })
 }
 
 /// What a user who is bound to `dc` may not be. The original notes both under one key, so the groups have the last word.

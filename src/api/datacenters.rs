@@ -1,5 +1,6 @@
 //! `/dc/` and `/dc/(dc)/` (contract 5.5).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::listing::{Detail, Paging, extended, name};
@@ -169,6 +170,7 @@ pub(super) fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
     let update = update.map_err(|errors| ApiError::failure(&errors))?;
     let attached: Vec<GroupName> = view.groups_of_datacenter(&dc.name).iter().map(|g| g.name.clone()).collect();
     let but = |these: &[GroupName], others: &[GroupName]| -> Vec<GroupName> {
+        let others: HashSet<&GroupName> = others.iter().collect();
         these.iter().filter(|name| !others.contains(name)).cloned().collect()
     };
     let (attach, detach) = match &update.groups {

@@ -98,7 +98,11 @@ pub(super) fn plan_create(call: &Call) -> Result<(NewGroup, Vec<Arc<User>>), Api
     let dc = subject::named_dc(call, &view)?;
     // A new group is bound to it until the validation says otherwise, and so is current there, as a new user is.
     subject::enter(call, &view, dc.map(|dc| &dc.name));
-    let lookup = Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, None) };
+    let lookup = Lookup {
+        user: &|name| user_name(&view, name),
+        alias_taken: &|alias| alias_taken(&view, alias, None),
+        is_datacenter: &|dc| view.datacenter(dc).is_some(),
+    };
     let new = group_rules::create(call.params.object()?, call.arg(0), dc.map(|dc| &dc.name), &lookup);
     let new = new.map_err(|errors| ApiError::failure(&errors))?;
     let users = bindings::bound_elsewhere(&view, &new.members, new.dc_bound.as_slice());
@@ -134,8 +138,11 @@ pub(super) fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
     let group = target(call, &view, &subject::rights(call, &view), Endpoint::GroupWrite)?;
     // Those too that nobody goes by now: who is not named is no member, whoever takes the name later.
     let current: Vec<&UserName> = group.members.iter().collect();
-    let lookup =
-        Lookup { user: &|name| user_name(&view, name), alias_taken: &|alias| alias_taken(&view, alias, Some(group)) };
+    let lookup = Lookup {
+        user: &|name| user_name(&view, name),
+        alias_taken: &|alias| alias_taken(&view, alias, Some(group)),
+        is_datacenter: &|dc| view.datacenter(dc).is_some(),
+    };
     let update = group_rules::update(call.params.object()?, group, &current, &lookup);
     let Update { change, members } = update.map_err(|errors| ApiError::failure(&errors))?;
     call.adds(change.add_members.iter().map(|member| Addition::Member(group.name.clone(), member.clone())));

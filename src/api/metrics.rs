@@ -88,7 +88,7 @@ pub(super) fn exposition(app: &App) -> String {
         ("users", "Users in the replica.", size(health.users)),
         ("groups", "Groups in the replica.", size(health.groups)),
         ("datacenters", "Datacenters in the replica.", size(health.datacenters)),
-        ("sessions", "Login sessions in the replica.", size(health.sessions)),
+        ("sessions", "Login sessions in the replica, expired ones too for a day.", size(health.sessions)),
         ("skipped_entries", "Entries that nothing can be made of.", size(health.skipped)),
     ];
     for (name, help, value) in gauges {

@@ -208,7 +208,9 @@ pub(super) fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> 
     let user = subject::user(call, &view, &rights, Endpoint::User)?;
     let binds = rights.super_admin && call.params.get("dc_bound").map(boolean) == Some(Ok(true));
     let named = if binds { subject::named_dc(call, &view)? } else { None };
-    let dc = named.map(|dc| &dc.name).or(user.dc_bound.as_ref()).or(main_dc(&view).map(|dc| &dc.name));
+    // One who is bound to what does not exist is bound as one who is bound to nothing.
+    let own = user.dc_bound.as_ref().filter(|bound| view.datacenter(bound).is_some());
+    let dc = named.map(|dc| &dc.name).or(own).or(main_dc(&view).map(|dc| &dc.name));
     let dc = dc.ok_or_else(|| ApiError::not_found(Noun::Datacenter))?;
     let groups = subject::groups_of(&view, user);
     let lookup = Lookup {

@@ -186,6 +186,16 @@ impl Options {
         self.0.iter().map(Entry::name).find(|name| !FOR_EVERYBODY.contains(&name.as_str()))
     }
 
+    /// The times after which the key is not to be used, as `YYYYMMDDHHMMSSZ`, and whether each is in UTC indeed: the others
+    /// are in the host's time zone.
+    pub(crate) fn expiry_times(&self) -> impl Iterator<Item = (String, bool)> {
+        let times = self.0.iter().filter(|entry| entry.kind() == Kind::ExpiryTime).filter_map(|e| e.value.as_deref());
+        times.map(|time| match utc_seconds(time) {
+            Some(utc) => (utc, true),
+            None => (format!("{time:0<14}Z"), false),
+        })
+    }
+
     /// These options with the end at `expires` (UTC, `YYYYMMDDHHMMSSZ`) added; one later in UTC gives way to it.
     pub(super) fn with_expiry(&self, expires: &str) -> Self {
         let mut earliest = expires.to_owned();

@@ -162,6 +162,18 @@ fn inactive_users_and_users_without_api_access_are_refused_everywhere_with_the_s
     assert_eq!(key.get("/accounts/user/u2/").status, 200);
 }
 
+#[test]
+fn an_expired_token_is_no_credential_anywhere() {
+    let world = World::on(Usherd::builder().env("USHER__SESSIONS__LIFETIME_SECONDS", "1").start());
+    let token = world.login("u1");
+    eventually_true(Duration::from_secs(10), "the token expires", || token.get("/accounts/user/u1/").status == 403);
+    for path in ["/accounts/user/u1/", "/accounts/user/u1/apikeys/", "/dc/", "/task/log/", "/accounts/logout/"] {
+        assert_eq!(token.get(path).detail(403), NOT_PROVIDED, "{path}");
+    }
+    assert_eq!(token.put("/accounts/user/u1/", &json!({"first_name": "X"})).detail(403), NOT_PROVIDED);
+    assert_eq!(login(&token, "u1", "pw-u1").status, 200, "an old token is none");
+}
+
 /// Changes `u1`'s entry by LDAP and waits until the daemon knows.
 fn change_u1(world: &World, ldif: &str) {
     static CHANGES: AtomicU32 = AtomicU32::new(0);

@@ -1,8 +1,10 @@
 //! Datacenters and groups: what the fields of their bodies take, and what their lists show.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Api, Usherd};
+use crate::support::{Api, Usherd, eventually_true};
 use crate::world::World;
 
 const REQUIRED: &str = "This field is required.";
@@ -77,6 +79,33 @@ fn an_alias_that_the_name_gives_is_checked_like_another() {
     root.post("/accounts/group/g1/", &json!({"dc_bound": false, "alias": "G2"})).result(201);
     let taken = "This alias is already in use. Please supply a different alias.";
     assert_eq!(root.post("/accounts/group/g2/", &json!({"dc_bound": false})).result(400), json!({"alias": [taken]}));
+}
+
+/// By the directory's own guard, which takes for one value what differs in blanks.
+#[test]
+fn what_the_directory_refuses_as_taken_is_told_under_its_own_field() {
+    let usherd = Usherd::start();
+    let (root, ldap) = (usherd.api(), usherd.ldap());
+    root.post("/dc/dc1/", &json!({"site": "dc1.example.com", "alias": "Prod  East"})).result(201);
+    let base = ldap.base_dn();
+    ldap.modify(&format!("dn: cn=dc1,ou=datacenters,{base}\nchangetype: modify\nreplace: usherSite\nusherSite:: IGRjMS5leGFtcGxlLmNvbQ==\n"));
+    let stored = || root.get("/dc/dc1/").result(200)["site"] == " dc1.example.com";
+    eventually_true(Duration::from_secs(5), "the site with a blank before it", stored);
+
+    let alias = json!({"alias": ["This alias is already in use. Please supply a different alias."]});
+    let site = "This site hostname is already in use. Please supply a different site hostname.";
+    let site = json!({ "site": [site] });
+    let both = |alias: &str, site: &str| json!({ "alias": alias, "site": site });
+    let (taken_alias, taken_site) = (both("Prod East", "new.example.com"), both("New", "dc1.example.com"));
+    assert_eq!(root.post("/dc/dc2/", &taken_alias).result(400), alias);
+    assert_eq!(root.post("/dc/dc2/", &taken_site).result(400), site);
+    root.post("/dc/dc2/", &json!({"site": "dc2.example.com"})).result(201);
+    assert_eq!(root.put("/dc/dc2/", &taken_alias).result(400), alias);
+    assert_eq!(root.put("/dc/dc2/", &taken_site).result(400), site);
+    assert_eq!(root.put("/dc/dc2/", &json!({"alias": "Prod East"})).result(400), alias);
+    assert_eq!(root.put("/dc/dc2/", &json!({"site": "dc1.example.com"})).result(400), site);
+    // its own values are nobody else's
+    root.put("/dc/dc1/", &both("Prod East", "dc1.example.com")).result(200);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Who may do what: SuperAdmin, UserAdmin of one datacenter, the owner of a profile, a plain user, one who is inactive
 //! or may not use the API.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Api, Response};
+use crate::support::{Api, Response, eventually_true};
 use crate::world::{KEY_A, NOT_YOURS, OBJECT_DENIED, ROLE_DENIED, World, user_body};
 
 /// Every write there is on somebody or something else.
@@ -222,12 +224,65 @@ fn what_an_ldap_tool_binds_does_not_give_a_super_admin_to_a_user_admin() {
         "dn: uid=boss,ou=people,dc=example,dc=org\nchangetype: modify\nadd: usherDcBound\n\
          usherDcBound: cn=dc3,ou=datacenters,dc=example,dc=org\n",
     );
-    crate::support::eventually_true(std::time::Duration::from_secs(5), "the binding in the API", || {
-        world.user("boss")["dc_bound"] == json!(true)
-    });
+    eventually_true(Duration::from_secs(5), "the binding in the API", || world.user("boss")["dc_bound"] == json!(true));
     let ua = world.login("ua");
     assert_eq!(ua.put("/accounts/user/boss/", &json!({"password": "mine"})).detail(403), OBJECT_DENIED);
     assert_eq!(ua.get("/accounts/user/").result(200), json!(["u1", "u2", "ua"]));
+}
+
+/// Whoever is bound to what is no datacenter is bound to one as if he were bound to none.
+#[test]
+fn what_is_bound_to_no_datacenter_by_an_ldap_tool_can_be_bound_to_one() {
+    let world = World::new();
+    let bind = |rdn: &str, dn: &str| {
+        world.usherd.ldap().modify(&format!(
+            "dn: {rdn},dc=example,dc=org\nchangetype: modify\nreplace: usherDcBound\nusherDcBound: {dn}\n"
+        ));
+    };
+    let shown = |path: &str| world.root.get(path).result(200)["dc_bound"].clone();
+    let put = |path: &str, body: Value| world.root.put(path, &body);
+    let bound_in = |path: &str, rdn: &str| {
+        assert_eq!(shown(path), json!(true), "{path}");
+        let entry =
+            world.usherd.ldap().search(&format!("{rdn},dc=example,dc=org"), "base", "(cn=*)", &["usherDcBound"]);
+        entry[0].first("usherDcBound").unwrap()
+    };
+    let (user, user_rdn) = ("/accounts/user/free/", "uid=free,ou=people");
+    let (group, group_rdn) = ("/accounts/group/loose/", "cn=loose,ou=groups");
+    for dn in ["cn=gone,ou=datacenters,dc=example,dc=org", "cn=no datacenter,dc=example,dc=org"] {
+        for (body, expected) in [(json!({"dc_bound": true}), "main"), (json!({"dc_bound": true, "dc": "dc4"}), "dc4")] {
+            put(user, json!({"dc_bound": false})).result(200);
+            bind(user_rdn, dn);
+            eventually_true(Duration::from_secs(5), "the binding in the API", || shown(user) == json!(true));
+            assert_eq!(put(user, body).result(200)["dc_bound"], json!(true), "{dn}");
+            assert_eq!(bound_in(user, user_rdn), format!("cn={expected},ou=datacenters,dc=example,dc=org"));
+        }
+
+        bind(group_rdn, dn);
+        eventually_true(Duration::from_secs(5), "the binding in the API", || shown(group) == json!(true));
+        let unattached = json!({"dc_bound": ["User Group is not attached into any datacenters."]});
+        assert_eq!(put(group, json!({"dc_bound": true})).result(400), unattached, "{dn}");
+        // nor is one that is attached to what is gone
+        world.usherd.ldap().modify(&format!(
+            "dn: {group_rdn},dc=example,dc=org\nchangetype: modify\nreplace: usherDatacenterLink\n\
+             usherDatacenterLink: {dn}\n-\nreplace: usherAlias\nusherAlias: attached\n"
+        ));
+        let is_attached = || world.root.get(group).result(200)["alias"] == "attached";
+        eventually_true(Duration::from_secs(5), "the attachment in the API", is_attached);
+        assert_eq!(put(group, json!({"dc_bound": true})).result(400), unattached, "{dn}");
+        world.usherd.ldap().modify(&format!(
+            "dn: {group_rdn},dc=example,dc=org\nchangetype: modify\ndelete: usherDatacenterLink\n-\n\
+             replace: usherAlias\nusherAlias: detached\n"
+        ));
+        let is_detached = || world.root.get(group).result(200)["alias"] == "detached";
+        eventually_true(Duration::from_secs(5), "the end of it in the API", is_detached);
+        world.root.post("/dc/dc3/group/loose/", &json!({})).result(201);
+        bind(group_rdn, dn);
+        eventually_true(Duration::from_secs(5), "the binding in the API", || shown(group) == json!(true));
+        assert_eq!(put(group, json!({"dc_bound": true})).result(200)["dc_bound"], json!(true), "{dn}");
+        assert_eq!(bound_in(group, group_rdn), "cn=dc3,ou=datacenters,dc=example,dc=org");
+        world.root.delete("/dc/dc3/group/loose/").result(200);
+    }
 }
 
 #[test]

@@ -282,7 +282,8 @@ fn profile_field(kind: Kind, profile: &config::Profile) -> Value {
 fn ssh_key_create() -> Value {
     let expires = or_nothing(&json!({ "type": "string", "format": "date-time" }));
     let options = json!({
-        "description": "Options of sshd(8)'s authorized_keys: one in each element, or one string as in a line of it.",
+        "description": "Options of sshd(8)'s authorized_keys: one in each element, or one string as in a line of it. \
+            An expiry-time is in the future.",
         "anyOf": [
             { "type": "array", "items": { "type": "string" } },
             { "type": ["string", "null"] },

@@ -52,7 +52,7 @@ pub(crate) enum Kept {
     Skipped,
 }
 
-/// How many entries that are gone are remembered.
+/// How many entries that are gone are remembered, of those that lists show and of the others.
 const GONE: usize = 1024;
 
 /// All of it.
@@ -81,8 +81,10 @@ pub(crate) struct Tables {
     /// Entries that we deleted ourselves: a push that was on its way must not bring them back.
     deleted: HashSet<EntryId>,
     /// The last that went, whoever deleted them: the answer to a write or read from before must not bring them back. A
-    /// list may go on after one. What was not known is `Skipped`.
+    /// list may go on after one.
     pub(super) gone: VecDeque<(EntryId, Kept)>,
+    /// The same of what no list shows, sessions above all, and of what was not known.
+    gone_unlisted: VecDeque<EntryId>,
 }
 
 impl Tables {
@@ -166,7 +168,7 @@ impl Tables {
 
     /// Whether the directory said not long ago that the entry went.
     fn is_gone(&self, id: EntryId) -> bool {
-        self.gone.iter().any(|(gone, _)| *gone == id)
+        self.gone.iter().any(|(gone, _)| *gone == id) || self.gone_unlisted.contains(&id)
     }
 
     /// Whether the entry refers to one that is not there.
@@ -197,10 +199,10 @@ impl Tables {
             None if !self.is_gone(id) => Kept::Skipped,
             None => return,
         };
-        if self.gone.len() >= GONE {
-            self.gone.pop_front();
+        match was {
+            Kept::User(..) | Kept::Group(_) | Kept::Datacenter(_) => push_last(&mut self.gone, (id, was)),
+            Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => push_last(&mut self.gone_unlisted, id),
         }
-        self.gone.push_back((id, was));
     }
 
     /// Takes an entry away, and what refers to it.
@@ -416,6 +418,14 @@ impl Tables {
             Kept::Skipped => self.skipped += 1,
         }
     }
+}
+
+/// Remembers one more of those that are gone.
+fn push_last<T>(gone: &mut VecDeque<T>, one: T) {
+    if gone.len() >= GONE {
+        gone.pop_front();
+    }
+    gone.push_back(one);
 }
 
 /// The key of an e-mail address in the index.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::accounts::error::UniqueField;
 use crate::accounts::secrets::RequestMark;
-use crate::accounts::{Datacenter, DatacenterChange, NewDatacenter, StoreError};
+use crate::accounts::{Datacenter, DatacenterChange, EntryId, NewDatacenter, StoreError};
 use crate::name::{DcName, UserName};
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
+use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
 use super::{DATACENTER, attribute, bytes, gone_is_done};
 
@@ -44,7 +45,10 @@ impl Directory {
         if !new.desc.is_empty() {
             entry.push(attribute("description", &new.desc));
         }
-        let id = inner.add_entry(&dn, &entry).await.map_err(alias_or_site)?;
+        let id = match inner.add_entry(&dn, &entry).await {
+            Ok(id) => id,
+            Err(error) => return Err(inner.datacenter_error(error, None, Some(&new.alias), Some(&new.site)).await),
+        };
         self.read().datacenter_by_id(id).cloned().ok_or(StoreError::NotFound)
     }
 
@@ -89,7 +93,10 @@ impl Directory {
                 let number = inner.client.increment(&tree.state(), schema::NEXT_DATACENTER).await?;
                 changes.push(Change::set(schema::NUMBER, Some(&number.to_string())));
             }
-            inner.modify_entry(dc.id, &dn, DATACENTER, &changes).await.map_err(alias_or_site)?;
+            if let Err(error) = inner.modify_entry(dc.id, &dn, DATACENTER, &changes).await {
+                let (alias, site) = (change.alias.as_deref(), change.site.as_deref());
+                return Err(inner.datacenter_error(error, Some(dc.id), alias, site).await);
+            }
         }
         self.read().datacenter(&dc.name).cloned().ok_or(StoreError::NotFound)
     }
@@ -135,15 +142,39 @@ impl Inner {
         let change = Change::Delete(schema::OWNER, vec![tree.user(user).into_bytes()]);
         gone_is_done(self.change_values(&tree.datacenter(dc), vec![change]).await)
     }
-}
 
-/// Which of the two guarded values was taken. slapd names the attribute in the filter that it reports.
-fn alias_or_site(error: OpError) -> StoreError {
-    match error {
-        OpError::NotUnique(text) if text.to_ascii_lowercase().contains("ushersite") => {
-            StoreError::NotUnique(UniqueField::Site)
+    /// The error of a write that gave the datacenter `own`, or a new one, these values. A refusal as not unique says which
+    /// values the guard looked for, and not which one it found: of two, the directory is asked, by whose rules "a  b" and
+    /// "a b" are one value.
+    async fn datacenter_error(
+        &self,
+        error: OpError,
+        own: Option<EntryId>,
+        alias: Option<&str>,
+        site: Option<&str>,
+    ) -> StoreError {
+        if !matches!(error, OpError::NotUnique(_)) {
+            return error.into();
         }
-        OpError::NotUnique(_) => StoreError::NotUnique(UniqueField::Alias),
-        other => other.into(),
+        StoreError::NotUnique(match (alias, site) {
+            (Some(_), Some(site)) => match self.has_site(site, own).await {
+                Ok(true) => UniqueField::Site,
+                Ok(false) => UniqueField::Alias,
+                Err(error) => return error.into(),
+            },
+            (Some(_), None) => UniqueField::Alias,
+            (None, Some(_)) => UniqueField::Site,
+            (None, None) => UniqueField::Other,
+        })
+    }
+
+    /// Whether the directory has a datacenter, other than `own`, of this site.
+    async fn has_site(&self, site: &str, own: Option<EntryId>) -> Result<bool, OpError> {
+        let own = own.map(|id| id.to_string());
+        let not_own = own.as_deref().map(|id| Filter::Not(Box::new(Filter::Equal(schema::ENTRY_UUID, id))));
+        let of_site = [DATACENTER, Filter::Equal(schema::SITE, site)];
+        let filter = Filter::All(of_site.into_iter().chain(not_own).collect());
+        let found = self.client.find(self.decoder.tree.base(), &filter, &[schema::ENTRY_UUID]).await?;
+        Ok(!found.is_empty())
     }
 }

@@ -1,5 +1,6 @@
 //! What the tables believe, from whom and when.
 
+use super::super::view::View;
 use super::*;
 use crate::accounts::profile::Profile;
 use crate::accounts::user::PasswordEpoch;
@@ -391,4 +392,32 @@ fn an_entry_whose_end_was_told_before_its_beginning_is_looked_at_again() {
     tables.put(group(7, "g7", &[], "4"), Source::Push);
     tables.put(group(7, "g7", &[], "3"), Source::Push);
     assert_eq!(tables.take_suspects(), [id(7)], "an older state after a newer one");
+}
+
+#[test]
+fn a_list_goes_on_after_a_user_who_went_however_many_sessions_end_meanwhile() {
+    let mut tables = filled();
+    tables.remove(id(1));
+    let session = |n: usize| {
+        let mut bytes = [0xff; 16];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        let id = EntryId(bytes);
+        let session = Session {
+            id,
+            token_hash: [0; 32],
+            user: self::id(2),
+            epochs: [].into(),
+            expires: Timestamp::from_micros(0),
+        };
+        Decoded { id, csn: "2".into(), item: Item::Session(session) }
+    };
+    for n in 0..2 * GONE {
+        tables.put(session(n), Source::Push);
+        tables.remove(session(n).id);
+    }
+    tables.put(session(2 * GONE - 1), Source::OwnWrite);
+    tables.put(user(1, "alice", "9"), Source::OwnWrite);
+    assert!(tables.sessions_of.is_empty() && tables.users.get(&name("alice")).is_empty(), "nothing comes back");
+    let lock = std::sync::RwLock::new(tables);
+    assert!(View(lock.read().unwrap()).gone_user("Alice").is_some());
 }
