@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ldap3::controls::{Assertion, Control, ControlType, PostRead, RawControl};
@@ -77,13 +77,20 @@ pub(crate) enum Bind {
     Refused(Duration),
 }
 
-/// A writer's connection, if it has one, and until when nobody tries to make one.
+/// A writer's connection, if it has one, and why nobody tries to make one for a while.
 #[derive(Default)]
 struct Slot {
     ldap: Option<Ldap>,
     /// Counts the connections, so that a failure on an old one does not end a newer one.
     generation: u64,
-    hold_off: Option<(Instant, String)>,
+    hold_off: Option<HoldOff>,
+}
+
+struct HoldOff {
+    until: Instant,
+    why: String,
+    /// [`Client::connects`] at that time: the servers are back once somebody has got a connection.
+    connects: u64,
 }
 
 /// A writer's connection: which writer's, and which of its connections.
@@ -149,6 +156,8 @@ pub(crate) struct Client {
     operation_timeout: Duration,
     writers: [Mutex<Slot>; WRITERS],
     next_writer: AtomicUsize,
+    /// How many connections were made.
+    connects: AtomicU64,
     /// Idle connections for password checks. They carry somebody's identity, so nothing else is ever sent on them.
     binders: Mutex<Vec<Ldap>>,
     /// A bind costs the server tens of milliseconds of a core; more at a time than cores only queue there.
@@ -168,6 +177,7 @@ impl Client {
             operation_timeout: Duration::from_millis(config.operation_timeout_ms),
             writers: std::array::from_fn(|_| Mutex::default()),
             next_writer: AtomicUsize::new(0),
+            connects: AtomicU64::new(0),
             binders: Mutex::default(),
             bind_permits: Semaphore::new(cores),
             changes: Semaphore::new(CHANGES),
@@ -182,6 +192,7 @@ impl Client {
     pub(crate) async fn connect(&self) -> Result<Ldap, OpError> {
         let mut ldap = self.open().await?;
         self.authenticate(&mut ldap).await?;
+        self.connects.fetch_add(1, Ordering::Relaxed);
         Ok(ldap)
     }
 
@@ -241,10 +252,12 @@ impl Client {
             }
             slot.ldap = None;
         }
-        if let Some((until, why)) = &slot.hold_off
-            && Instant::now() < *until
+        let connects = self.connects.load(Ordering::Relaxed);
+        if let Some(hold_off) = &slot.hold_off
+            && Instant::now() < hold_off.until
+            && hold_off.connects == connects
         {
-            return Err(OpError::unavailable(why.clone()));
+            return Err(OpError::unavailable(hold_off.why.clone()));
         }
         match self.connect().await {
             Ok(ldap) => {
@@ -253,7 +266,7 @@ impl Client {
                 Ok((Place { index, generation }, ldap))
             }
             Err(error) => {
-                slot.hold_off = Some((Instant::now() + HOLD_OFF, describe(&error)));
+                slot.hold_off = Some(HoldOff { until: Instant::now() + HOLD_OFF, why: describe(&error), connects });
                 Err(error)
             }
         }
