@@ -144,6 +144,36 @@ fn nothing_is_written_to_another_entry_that_took_the_name() {
 }
 
 #[test]
+fn nobody_becomes_a_member_of_another_group_that_took_the_name() {
+    let pair = Pair::new();
+    let stale = &pair.stale;
+    pair.user("joins", json!({}));
+    type Join<'a> = Box<dyn FnOnce() -> u16 + Send + 'a>;
+    let joins: [(&str, Join<'_>); 2] = [
+        ("put", Box::new(|| stale.put(&user("joins"), &json!({"groups": ["taken"]})).status)),
+        (
+            "post",
+            Box::new(|| {
+                stale.post(&user("new"), &user_body("new", &json!({"dc_bound": false, "groups": ["taken"]}))).status
+            }),
+        ),
+    ];
+    for (way, join) in joins {
+        pair.group("taken", json!({"dc_bound": false}));
+        pair.part();
+        let replace = || {
+            pair.fresh.delete(&group("taken")).result(200);
+            pair.group("taken", json!({"dc_bound": false, "permissions": ["admin"]}));
+        };
+        // The membership is on its way.
+        let status = pair.proxy.before(Request::GroupChange, join, replace);
+        assert!(matches!(status, 200 | 201), "{way}: {status}");
+        assert_eq!(pair.stored("(cn=taken)", "member"), [""; 0], "{way}");
+        pair.fresh.delete(&group("taken")).result(200);
+    }
+}
+
+#[test]
 fn values_are_unique_also_where_the_daemon_does_not_know_who_has_them() {
     let pair = Pair::new();
     pair.user("early", json!({}));

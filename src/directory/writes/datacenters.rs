@@ -140,7 +140,7 @@ impl Inner {
     pub(super) async fn disown(&self, dc: &DcName, user: &UserName) -> Result<(), StoreError> {
         let tree = &self.decoder.tree;
         let change = Change::Delete(schema::OWNER, vec![tree.user(user).into_bytes()]);
-        gone_is_done(self.change_values(&tree.datacenter(dc), vec![change]).await)
+        gone_is_done(self.change_values(None, &tree.datacenter(dc), vec![change]).await)
     }
 
     /// The error of a write that gave the datacenter `own`, or a new one, these values. A refusal as not unique says which

@@ -69,12 +69,12 @@ impl Directory {
                 Ok(()) => {}
                 // somebody did a part of it: the fields as one, the values one by one
                 Err(OpError::ValueState) => {
-                    inner.change_values(&dn, removals).await?;
+                    inner.change_values(Some((group.id, GROUP)), &dn, removals).await?;
                     if !fields.is_empty() {
                         let changed = inner.modify_entry(group.id, &dn, GROUP, &fields).await;
                         changed.map_err(|e| unique(e, UniqueField::Alias))?;
                     }
-                    inner.change_values(&dn, additions).await?;
+                    inner.change_values(Some((group.id, GROUP)), &dn, additions).await?;
                 }
                 Err(error) => return Err(unique(error, UniqueField::Alias)),
             }
@@ -113,7 +113,7 @@ impl Directory {
             changes.push(Change::Delete(schema::DATACENTER_LINK, vec![value.clone()]));
         }
         changes.push(Change::Delete(schema::DC_BOUND, vec![value]));
-        gone_is_done(self.0.change_values(&tree.group(&group.name), changes).await)
+        gone_is_done(self.0.change_values(Some((group.id, GROUP)), &tree.group(&group.name), changes).await)
     }
 
     /// Ends the attachment of the group, and what binds it to the datacenter.
@@ -180,21 +180,23 @@ impl Inner {
         }
     }
 
-    /// Makes the user a member of the group, if he is none. A group that is gone has no members.
-    pub(super) async fn join(&self, group: &GroupName, user: &UserName) -> Result<(), StoreError> {
+    /// Makes the user a member of the groups, if he is none. A group that is gone has no members, and another one of its name
+    /// is none that was decided about.
+    pub(super) async fn join(&self, groups: &[Arc<Group>], user: &UserName) -> Result<(), StoreError> {
         let tree = &self.decoder.tree;
-        let known = self.view().group(group).cloned();
-        if let Some(known) = known {
-            self.await_clean_up(&known, std::slice::from_ref(user)).await?;
+        for group in groups {
+            self.await_clean_up(group, std::slice::from_ref(user)).await?;
+            let change = Change::Add("member", vec![tree.user(user).into_bytes()]);
+            let this = Some((group.id, GROUP));
+            gone_is_done(self.change_values(this, &tree.group(&group.name), vec![change]).await)?;
         }
-        let change = Change::Add("member", vec![tree.user(user).into_bytes()]);
-        gone_is_done(self.change_values(&tree.group(group), vec![change]).await)
+        Ok(())
     }
 
     /// Ends the user's membership, if he has one. A group that is gone has no members.
     pub(super) async fn leave(&self, group: &GroupName, user: &UserName) -> Result<(), StoreError> {
         let tree = &self.decoder.tree;
         let change = Change::Delete("member", vec![tree.user(user).into_bytes()]);
-        gone_is_done(self.change_values(&tree.group(group), vec![change]).await)
+        gone_is_done(self.change_values(None, &tree.group(group), vec![change]).await)
     }
 }

@@ -4,6 +4,7 @@
 //! first what takes rights away and last what grants them; repeated after a failure, it completes.
 
 mod datacenters;
+mod endings;
 mod groups;
 mod sessions;
 mod ssh_keys;
@@ -205,25 +206,35 @@ impl Inner {
     }
 
     /// Adds or deletes values one by one where the server says that one of them is there, or gone, already: what is
-    /// done needs no doing.
-    async fn change_values(&self, dn: &str, changes: Vec<Change>) -> Result<(), StoreError> {
+    /// done needs no doing. Without `this`, of whatever entry has the DN.
+    async fn change_values(&self, this: Option<This>, dn: &str, changes: Vec<Change>) -> Result<(), StoreError> {
         if changes.is_empty() {
             return Ok(());
         }
-        match self.client.modify(dn, &changes, None).await {
-            Ok(raw) => return self.take_in(dn, raw, &changes).await.map(|_| ()),
+        match self.modify_any(this.as_ref(), dn, &changes).await {
             Err(OpError::ValueState) => {}
-            Err(error) => return Err(error.into()),
+            other => return Ok(other?),
         }
         for change in changes.iter().cloned().flat_map(singly) {
-            match self.client.modify(dn, &[change], None).await {
-                Ok(_) | Err(OpError::ValueState) => {}
+            match self.modify_any(this.as_ref(), dn, &[change]).await {
+                Ok(()) | Err(OpError::ValueState) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         self.take_in(dn, None, &changes).await.map(|_| ())
     }
+
+    async fn modify_any(&self, this: Option<&This>, dn: &str, changes: &[Change]) -> Result<(), OpError> {
+        if let Some((id, kind)) = this {
+            return self.modify_entry(*id, dn, kind.clone(), changes).await;
+        }
+        let raw = self.client.modify(dn, changes, None).await?;
+        self.take_in(dn, raw, changes).await.map(|_| ()).map_err(OpError::Store)
+    }
 }
+
+/// One entry, and its kind.
+type This = (EntryId, Filter<'static>);
 
 /// The change, one value at a time.
 fn singly(change: Change) -> Vec<Change> {

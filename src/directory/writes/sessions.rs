@@ -43,7 +43,7 @@ impl Directory {
         for session in self.open_sessions_of(user.id).into_iter().filter(|s| s.is_of(user)) {
             let dn = inner.decoder.tree.session(&session.token_hash);
             let next = Change::Add(schema::SESSION_EPOCH, vec![next.as_stored().into_bytes()]);
-            gone_is_done(inner.change_values(&dn, vec![next]).await)?;
+            gone_is_done(inner.change_values(None, &dn, vec![next]).await)?;
         }
         Ok(())
     }

@@ -6,12 +6,12 @@ use tracing::warn;
 
 use crate::accounts::error::UniqueField;
 use crate::accounts::secrets::{KeyKind, RequestMark, hex, new_key};
-use crate::accounts::{NewUser, StoreError, User, UserChange};
+use crate::accounts::{Group, NewUser, StoreError, User, UserChange};
 use crate::name::{DcName, GroupName, UserName};
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
-use super::super::decode::{Item, LEAVING, NOWHERE, UserFacts};
+use super::super::decode::{Item, NOWHERE, UserFacts};
 use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::{Directory, Inner, schema};
@@ -24,6 +24,7 @@ impl Directory {
         let inner = &*self.0;
         let tree = &inner.decoder.tree;
         let dn = tree.user(&new.name);
+        let groups = self.groups_called(&new.groups);
         self.forget_user(&new.name, &dn).await?;
         let number = inner.client.increment(&tree.state(), schema::NEXT_USER).await?;
         let mut entry: Vec<Attribute> = vec![
@@ -68,17 +69,26 @@ impl Directory {
             other => unique(other, UniqueField::Identity),
         })?;
         let user = self.read().user_by_id(id).cloned().ok_or(StoreError::NotFound)?;
-        self.complete_user(&user, &new.groups).await
+        self.join_all(&user, &groups).await
+    }
+
+    /// The groups that there are of these.
+    fn groups_called(&self, names: &[GroupName]) -> Vec<Arc<Group>> {
+        let view = self.read();
+        names.iter().filter_map(|name| view.group(name).cloned()).collect()
     }
 
     /// The memberships of a user whose entry a request made. Then it says [`finish_user`](Self::finish_user).
     pub(crate) async fn complete_user(&self, user: &User, groups: &[GroupName]) -> Result<Arc<User>, StoreError> {
-        for group in groups {
-            self.0.join(group, &user.name).await?;
-        }
+        self.join_all(user, &self.groups_called(groups)).await
+    }
+
+    async fn join_all(&self, user: &User, groups: &[Arc<Group>]) -> Result<Arc<User>, StoreError> {
+        self.0.join(groups, &user.name).await?;
         let now = self.read().user_by_id(user.id).cloned();
         if now.is_none() {
-            self.settle_joined(user, groups).await?;
+            let names: Vec<GroupName> = groups.iter().map(|group| group.name.clone()).collect();
+            self.settle_joined(user, &names).await?;
         }
         now.ok_or(StoreError::NotFound)
     }
@@ -90,43 +100,6 @@ impl Directory {
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
 
-    /// After the user was made a member of these groups: takes that back if he was deleted meanwhile, since it must not wait
-    /// for another one of his name.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] if so.
-    pub(crate) async fn settle_joined(&self, user: &User, groups: &[GroupName]) -> Result<(), StoreError> {
-        if groups.is_empty() {
-            return Ok(());
-        }
-        let now = self.look_at_user(&user.name).await?.filter(|now| now.id == user.id);
-        if let Some(now) = now
-            && self.hold(&now).await?
-        {
-            return Ok(());
-        }
-        for group in groups {
-            self.0.leave(group, &user.name).await?;
-        }
-        Err(StoreError::NotFound)
-    }
-
-    /// After something was made to refer to the user, and he was looked at; whether he is there. Who deletes him marks him,
-    /// looks for what refers to him, and deletes him as long as the mark is there: what came before the mark is seen there,
-    /// and what comes after it ends it here, so that all of that begins anew.
-    pub(crate) async fn hold(&self, user: &User) -> Result<bool, StoreError> {
-        let Some((_, facts, _)) = self.state_of(user) else { return Ok(false) };
-        if !facts.leaving {
-            return Ok(true);
-        }
-        let dn = self.0.decoder.tree.user(&user.name);
-        match self.0.modify_entry(user.id, &dn, USER, &[Change::set(schema::UNFINISHED, None)]).await {
-            Ok(()) => Ok(true),
-            Err(OpError::Store(StoreError::NotFound)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// Changes the named fields. What takes rights away is written first, what grants them last; but a password before all,
     /// with an address that may be taken, since the directory's policy may refuse it: then nothing is changed.
     pub(crate) async fn update_user(&self, user: &User, change: UserChange) -> Result<Arc<User>, StoreError> {
@@ -135,6 +108,7 @@ impl Directory {
 
     async fn change_all(&self, user: &User, mut change: UserChange) -> Result<Arc<User>, StoreError> {
         let inner = &*self.0;
+        let joined = self.groups_called(&change.join);
         if change.password_hash.is_some() {
             let first = UserChange {
                 email: change.email.take(),
@@ -153,9 +127,7 @@ impl Directory {
             inner.leave(group, &user.name).await?;
         }
         inner.change_user(self, user, &change).await?;
-        for group in &change.join {
-            inner.join(group, &user.name).await?;
-        }
+        inner.join(&joined, &user.name).await?;
         self.settle_joined(user, &change.join).await?;
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
@@ -167,45 +139,7 @@ impl Directory {
             NOWHERE => Change::set(schema::DC_BOUND, None),
             _ => Change::Delete(schema::DC_BOUND, vec![tree.datacenter(dc).into_bytes()]),
         };
-        gone_is_done(self.0.change_values(&tree.user(&user.name), vec![change]).await)
-    }
-
-    /// Notes that the user is about to be deleted. Nothing else changes by that, and the next change of any kind ends it.
-    ///
-    /// # Errors
-    /// [`StoreError::Contended`] where there is another entry of that name by now; the replica has it then.
-    pub(crate) async fn begin_delete(&self, user: &User, mark: RequestMark) -> Result<(), StoreError> {
-        let inner = &*self.0;
-        let dn = inner.decoder.tree.user(&user.name);
-        let mut rounds = Rounds::new();
-        while rounds.next() {
-            let Some((_, facts, _)) = self.state_of(user) else { return Err(StoreError::NotFound) };
-            let mut changes = vec![Change::set(schema::UNFINISHED, Some(&leaving(mark)))];
-            if !facts.is_account {
-                changes.push(Change::Add("objectClass", vec![bytes("usherAccount")]));
-            }
-            let identity = user.id.to_string();
-            let this = Filter::Equal(schema::ENTRY_UUID, &identity);
-            match inner.client.modify(&dn, &changes, Some(&this)).await {
-                Ok(raw) => return inner.take_in(&dn, raw, &[]).await.map(|_| ()),
-                Err(OpError::AssertionFailed) => {
-                    inner.told(user.id, inner.reread(&dn).await)?;
-                    return Err(StoreError::Contended);
-                }
-                Err(OpError::ValueState) => {
-                    rounds.pause().await;
-                    inner.told(user.id, inner.reread(&dn).await)?;
-                }
-                Err(error) => return inner.told(user.id, Err(error.into())),
-            }
-        }
-        Err(StoreError::Contended)
-    }
-
-    /// The user is not deleted after all.
-    pub(crate) async fn end_delete(&self, user: &User, mark: RequestMark) -> Result<(), StoreError> {
-        let done = Change::Delete(schema::UNFINISHED, vec![leaving(mark).into_bytes()]);
-        gone_is_done(self.0.change_values(&self.0.decoder.tree.user(&user.name), vec![done]).await)
+        gone_is_done(self.0.change_values(Some((user.id, USER)), &tree.user(&user.name), vec![change]).await)
     }
 
     /// Memberships and datacenters that wait for an entry of this name were given to another entry: one that was deleted
@@ -229,27 +163,6 @@ impl Directory {
         for dc in dcs {
             inner.disown(&dc, name).await?;
         }
-        Ok(())
-    }
-
-    /// Removes the memberships in `groups`, then the entry. The sessions belong to the entry and end with it.
-    ///
-    /// # Errors
-    /// [`StoreError::Contended`] where the entry no longer has the mark: another call ended it.
-    pub(crate) async fn delete_user(
-        &self,
-        user: &User,
-        groups: &[GroupName],
-        mark: RequestMark,
-    ) -> Result<(), StoreError> {
-        let inner = &*self.0;
-        for group in groups {
-            inner.leave(group, &user.name).await?;
-        }
-        // gone already, or renamed: content sync tells which
-        let (dn, mark) = (inner.decoder.tree.user(&user.name), leaving(mark));
-        inner.delete_entry(user.id, &dn, USER, 0, Some(Filter::Equal(schema::UNFINISHED, &mark))).await?;
-        self.sweep_sessions_of(user.id).await;
         Ok(())
     }
 }
@@ -374,7 +287,7 @@ impl Inner {
             let stale: Vec<_> = raw.values("usheridentity").iter().filter(is_stale).cloned().collect();
             if !stale.is_empty() {
                 let change = Change::Delete(schema::IDENTITY, stale);
-                self.change_values(&tree.user(&user.name), vec![change]).await?;
+                self.change_values(Some((user.id, USER)), &tree.user(&user.name), vec![change]).await?;
                 freed = true;
             }
         }
@@ -460,11 +373,6 @@ impl Inner {
     fn new_callback_key(&self) -> Vec<u8> {
         bytes(self.ring.seal(KeyKind::Callback, &new_key()).as_stored())
     }
-}
-
-/// The mark of a request that is about to delete the entry.
-fn leaving(mark: RequestMark) -> String {
-    format!("{LEAVING}{}", mark.as_stored())
 }
 
 /// Which part of a change a modify is.
