@@ -82,12 +82,11 @@ impl Call {
         Self { app, now, caller, method, params, peer, args, main_dc, dc: Mutex::default(), adding: Mutex::default() }
     }
 
-    /// The same request as if it came in now.
+    /// The same request as if it came in at `now`.
     ///
     /// # Errors
-    /// What its credentials are refused with by now.
-    pub(super) fn again(&self) -> Result<Self, ApiError> {
-        let now = super::now();
+    /// What its credentials are refused with by then.
+    fn as_of(&self, now: Timestamp) -> Result<Self, ApiError> {
         let caller = auth::renew(&self.app.directory.read(), &self.caller.credential, now)?;
         Ok(Self {
             app: Arc::clone(&self.app),
@@ -103,6 +102,14 @@ impl Call {
         })
     }
 
+    /// The same request as if it came in now.
+    ///
+    /// # Errors
+    /// What its credentials are refused with by now.
+    pub(super) fn again(&self) -> Result<Self, ApiError> {
+        self.as_of(super::now())
+    }
+
     /// Whether `plan` comes to the same as when the call began; the caller's rights.
     ///
     /// # Errors
@@ -116,16 +123,18 @@ impl Call {
         Ok(subject::rights(&again, &self.app.directory.read()))
     }
 
-    /// Whether the caller still has these rights. A call about himself may have taken them.
+    /// Whether the caller still has these rights, amid the call: what ends by the clock alone ends for later ones. A call
+    /// `about_himself` may have taken them itself.
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn still_has(&self, rights: &Rights) -> Result<(), ApiError> {
-        if UserName::parse(self.arg(0)).is_ok_and(|name| self.caller.is(&name)) {
+    pub(super) fn still_has(&self, rights: &Rights, about_himself: bool) -> Result<(), ApiError> {
+        let is_own = |key: &&str| self.params.get(key).is_some();
+        if about_himself && ["is_active", "api_access", "password"].iter().any(is_own) {
             return Ok(());
         }
-        let now = subject::rights(&self.again()?, &self.app.directory.read());
-        if now.covers(rights) { Ok(()) } else { Err(ApiError::forbidden()) }
+        let now = subject::rights(&self.as_of(self.now)?, &self.app.directory.read());
+        if about_himself || now.covers(rights) { Ok(()) } else { Err(ApiError::forbidden()) }
     }
 
     /// The `index`th variable segment of the path, decoded; the route's pattern says how many there are and of which

@@ -1,5 +1,6 @@
 //! `/accounts/group/` and `/accounts/group/(name)/` (contract 5.2).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::listing::{Detail, Paging, extended, name};
@@ -117,6 +118,13 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let store = |error: StoreError| ApiError::store(&error, Noun::Group);
         let member = |user: &UserName| Addition::Member(group.name.clone(), user.clone());
         change.remove_members.retain(|user| settled.has(&member(user)));
+        // What counts for nothing too: it is of somebody of the name who went, and must not wait for the next one.
+        let known: HashSet<&UserName> = group.members.iter().chain(&change.add_members).collect();
+        let dead = settled.all().filter_map(|stored| match stored {
+            Addition::Member(_, user) if !known.contains(user) => Some(user.clone()),
+            _ => None,
+        });
+        change.remove_members.extend(dead);
         call.announce().await.map_err(store)?;
         bindings::unbind(call, bound_elsewhere).await?;
         let (binds, joined) = (matches!(change.dc_bound, Some(Some(_))), change.add_members.clone());

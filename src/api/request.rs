@@ -26,7 +26,7 @@ use super::{
 use crate::accounts::secrets::{hex, random};
 use crate::accounts::{MAIN_DC, Timestamp, User};
 use crate::directory::{View, with_assent};
-use crate::name::DcName;
+use crate::name::{DcName, UserName};
 
 /// The version of the API that is spoken, for `es_version`.
 pub(super) const VERSION: &str = "4.6";
@@ -180,9 +180,11 @@ where
                 // What was decided may be over once the first change's turn has come: then this is the answer.
                 let assent = {
                     let (call, refusal, rights) = (Arc::clone(&call), Arc::clone(&refusal), OnceLock::new());
+                    let about_himself = endpoint.route.pattern.starts_with("accounts/user/{user}")
+                        && UserName::parse(call.arg(0)).is_ok_and(|name| call.caller.is(&name));
                     move |begun: bool| {
                         let asked = match (rights.get(), plan) {
-                            (Some(rights), _) if begun => call.still_has(rights),
+                            (Some(rights), _) if begun => call.still_has(rights, about_himself),
                             (_, Some(plan)) => call.still_may(plan).map(|now| drop(rights.set(now))),
                             (_, None) => Ok(()),
                         };

@@ -54,7 +54,15 @@ pub(super) struct Settled {
 
 impl Settled {
     pub(super) fn has(&self, addition: &Addition) -> bool {
-        self.settled.contains(addition) && !self.unanswered.iter().any(|counts| counts.contains_key(addition))
+        self.settled.contains(addition) && self.is_answered(addition)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Addition> {
+        self.settled.iter().filter(|addition| self.is_answered(addition))
+    }
+
+    fn is_answered(&self, addition: &Addition) -> bool {
+        !self.unanswered.iter().any(|counts| counts.contains_key(addition))
     }
 }
 

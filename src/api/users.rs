@@ -1,5 +1,6 @@
 //! `/accounts/user/` and `/accounts/user/(username)/` (contract 3.2 to 3.5).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::accounts::input::boolean;
 use crate::accounts::user_rules::{self, Creation, Lookup, Update, Updating, is_reserved};
 use crate::accounts::{Addition, FIRST_ADMIN, StoreError, User};
 use crate::directory::{List, View};
-use crate::name::{GroupName, UserName};
+use crate::name::{DcName, GroupName, UserName};
 
 /// The fields that users can be sorted by.
 pub(super) const ORDER: &[&str] = &["username", "created"];
@@ -179,6 +180,18 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let settled = call.settled("groups", || Ok(List::GroupsOf(plan_update(call)?.0.name.clone()))).await?;
         let (user, Update { mut change, password }) = plan_update(call)?;
         change.leave.retain(|group| settled.has(&Addition::Member(group.clone(), user.name.clone())));
+        // What counts for nothing too: it was given to another one of the name, who went.
+        let dead: Vec<GroupName> = {
+            let view = call.app.directory.read();
+            let shown = subject::groups_of(&view, &user);
+            let known: HashSet<&GroupName> = shown.iter().map(|group| &group.name).chain(&change.join).collect();
+            let dead = settled.all().filter_map(|stored| match stored {
+                Addition::Member(group, _) if !known.contains(group) => Some(group.clone()),
+                _ => None,
+            });
+            dead.collect()
+        };
+        change.leave.extend(dead);
         let new_password = password.is_some();
         if let Some(password) = password {
             change.password_hash = Some(hashing::hash(call.app.cost, password).await?);
@@ -232,14 +245,16 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
         let mark = call.mark();
         for _ in 0..DELETIONS {
             let user = plan_delete(call)?;
-            // Marked first: from then on nobody makes him an owner or a member, and who just did so shows.
+            // Marked first: who made him an owner or a member before that shows, and who does so later ends the mark.
             match directory.begin_delete(&user, mark).await {
                 Err(StoreError::Contended) => continue,
                 begun => begun.map_err(store)?,
             }
-            let groups = directory.look_at_what_names(&user.name).await.map_err(store)?;
+            let (groups, owned) = directory.look_at_what_names(&user.name).await.map_err(store)?;
             // By whoever calls now: rounds take time, and a mark counts as a change that was made.
             let refusal = match call.again().and_then(|again| plan_delete(&again)) {
+                // What an entry names that went may be shown as his only later.
+                Ok(_) if !owned.is_empty() => has_relations(owned.iter().map(DcName::as_str).collect()),
                 Ok(now) if now.id == user.id => match directory.delete_user(&user, &groups, mark).await {
                     Ok(()) => return Ok(Reply::deleted()),
                     // Changed meanwhile, which ended the mark: by now he may own something.
@@ -269,11 +284,14 @@ pub(super) fn plan_delete(call: &Call) -> Result<Arc<User>, ApiError> {
     if !owned.is_empty() {
         // The oldest first.
         owned.sort_by_key(|dc| dc.number);
-        let owned: Vec<&str> = owned.iter().map(|dc| dc.name.as_str()).collect();
-        return Err(ApiError::failure(&json!({
-            "detail": "Cannot delete user, because he has relations to some objects.",
-            "relations": { "Datacenter": owned },
-        })));
+        return Err(has_relations(owned.iter().map(|dc| dc.name.as_str()).collect()));
     }
     Ok(user.clone())
+}
+
+fn has_relations(owned: Vec<&str>) -> ApiError {
+    ApiError::failure(&json!({
+        "detail": "Cannot delete user, because he has relations to some objects.",
+        "relations": { "Datacenter": owned },
+    }))
 }

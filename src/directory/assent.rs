@@ -1,8 +1,8 @@
 //! Whether whoever a change is made for may still make it.
 //!
 //! A call decides by the replica and then waits: for a hash, for its turn. What it was decided by may be over meanwhile. So
-//! it is asked again right before its first change is sent, and then before each further one that makes somebody or
-//! something part of a group or a datacenter. All else of a call that was begun is carried through: it undoes or completes.
+//! it is asked again right before its first change is sent, and then before each further one that gives somebody more than he
+//! had. All else of a call that was begun is carried through: it takes away, undoes or completes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

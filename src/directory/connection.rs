@@ -126,10 +126,16 @@ impl Operation<'_> {
         matches!(self, Self::Modify { changes, .. } if changes.iter().all(Change::is_nobodys))
     }
 
-    /// Whether it makes somebody a member, or a group part of a datacenter.
+    /// Whether it may give somebody more than he had.
     fn grants(&self) -> bool {
-        let grants = |change: &Change| matches!(change, Change::Add("member" | schema::DATACENTER_LINK, _));
-        matches!(self, Self::Modify { changes, .. } if changes.iter().any(grants))
+        match self {
+            Self::Add { attributes, .. } => attributes.iter().any(|(name, values)| grants(name, values)),
+            Self::Modify { changes, .. } => changes.iter().any(|change| match change {
+                Change::Add(name, values) | Change::Replace(name, values) => grants(name, values),
+                Change::Delete(..) | Change::Increment(_) => false,
+            }),
+            Self::Delete { .. } => false,
+        }
     }
 
     /// How many entries this may make the server write.
@@ -139,6 +145,20 @@ impl Operation<'_> {
             Self::Modify { changes, .. } => changes.iter().map(Change::len).sum(),
             Self::Delete { references, .. } => *references,
         }
+    }
+}
+
+/// Whether these values of the attribute make somebody a member, an owner or an administrator, or let him in.
+fn grants(attribute: &str, values: &[Vec<u8>]) -> bool {
+    match attribute {
+        "member"
+        | schema::DATACENTER_LINK
+        | schema::PERMISSION
+        | schema::OWNER
+        | schema::PASSWORD
+        | schema::SSH_PUBLIC_KEY => !values.is_empty(),
+        schema::SUPER_ADMIN | schema::API_ACCESS | schema::ACTIVE => values.iter().any(|value| *value == b"TRUE"),
+        _ => false,
     }
 }
 

@@ -55,22 +55,29 @@ impl Directory {
         self.0.look_for(Filter::Any(vec![bound, attached])).await.map(|_| ())
     }
 
-    /// The groups that have the user as member. Brings the datacenters that he owns up to date in the replica.
-    pub(crate) async fn look_at_what_names(&self, user: &UserName) -> Result<Vec<GroupName>, StoreError> {
+    /// The groups that have the user as member, and the datacenters that he owns, as the directory says. Brings the latter up
+    /// to date in the replica.
+    pub(crate) async fn look_at_what_names(
+        &self,
+        user: &UserName,
+    ) -> Result<(Vec<GroupName>, Vec<DcName>), StoreError> {
         let inner = &*self.0;
         let tree = &inner.decoder.tree;
         let dn = tree.user(user);
         let named = Filter::Any(vec![Filter::Equal("member", &dn), Filter::Equal(schema::OWNER, &dn)]);
-        let mut groups = Vec::new();
+        let (mut groups, mut owned) = (Vec::new(), Vec::new());
         let named = Filter::All(vec![ours(), named]);
         for raw in inner.client.find(tree.base(), &named, &[schema::ENTRY_UUID]).await? {
             match tree.place(&raw.dn) {
                 Place::Group(name) => groups.push(name),
-                Place::Datacenter(_) => drop(inner.look_at(&raw.dn).await?),
+                Place::Datacenter(name) => {
+                    inner.look_at(&raw.dn).await?;
+                    owned.push(name);
+                }
                 Place::User(_) | Place::Claim(_) | Place::Session | Place::Other => {}
             }
         }
-        Ok(groups)
+        Ok((groups, owned))
     }
 
     /// Brings the user up to date in the replica; the user as the directory has him.

@@ -96,10 +96,7 @@ impl Rechecks {
     /// Reads the entry into the replica; whether that told anything. Where there is none at its DN, or another one, content
     /// sync is about to say so, or this server is behind the one that it comes from; after the `last` look that one is asked.
     async fn look_at(&self, id: EntryId, asked: Instant, last: bool) -> Result<bool, OpError> {
-        let Some(dn) = self.dn(id) else {
-            self.replica.change(|tables| tables.forget_departures(id));
-            return Ok(true);
-        };
+        let Some(dn) = self.dn(id) else { return Ok(true) };
         let raw = self.client.read(&dn, schema::REPLICATED).await?;
         debug!(dn, "read again after something that it refers to went away, or another one of its DN came");
         match raw.and_then(|raw| self.decoder.decode(&raw, None)) {

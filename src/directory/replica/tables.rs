@@ -110,8 +110,12 @@ impl Tables {
         if is_gone || (source == Source::Push && is_older) {
             self.suspects.push(id);
         }
+        let is_new = self.slots.get(&id).is_none_or(|slot| slot.csn != csn);
         let before = self.take(id);
-        if self.departures.strip(id, &mut item, source) {
+        let tells = is_new && !matches!(source, Source::OwnWrite | Source::Recheck);
+        let named_again = self.departures.strip(id, &mut item, tells);
+        let is_fresh = !matches!(source, Source::Refresh | Source::Recheck);
+        if named_again || (is_fresh && self.departures.watch(id, &item)) {
             self.suspects.push(id);
         }
         let kept = match item {
@@ -208,6 +212,7 @@ impl Tables {
     /// Takes an entry away, and what refers to it.
     fn end(&mut self, id: EntryId, by_refresh: bool) -> Option<Slot> {
         let slot = self.take(id)?;
+        self.departures.forget(id);
         match &slot.kept {
             Kept::User(user, _) => self.depart(&user.name, by_refresh),
             Kept::Datacenter(dc) => self.depart_datacenter(&dc.name, by_refresh),
@@ -292,14 +297,15 @@ impl Tables {
         self.departures.is_open(id) || self.slots.get(&id).is_some_and(|slot| self.refers_to_nothing(&slot.kept))
     }
 
-    /// The entry is gone.
-    pub(crate) fn forget_departures(&mut self, id: EntryId) {
-        self.departures.forget(id);
+    /// Whether the entry may still name this in the directory although that does not count.
+    pub(crate) fn is_away(&self, id: EntryId, reference: &Reference) -> bool {
+        self.departures.is_away(id, reference)
     }
 
     /// The user of this name is gone: his memberships and what he owns end now, whenever the directory cleans up, which
     /// it does unseen.
     fn depart(&mut self, name: &UserName, named_again: bool) {
+        self.departures.went(Reference::User(name.clone()));
         for key in &self.datacenters_by_name {
             if let Some(Slot { kept: Kept::Datacenter(dc), .. }) = self.slots.get_mut(&key.1)
                 && dc.owner.as_ref() == Some(name)
@@ -321,6 +327,7 @@ impl Tables {
 
     /// The datacenter of this name is gone: nobody is bound or attached to it any more.
     fn depart_datacenter(&mut self, name: &DcName, named_again: bool) {
+        self.departures.went(Reference::Datacenter(name.clone()));
         for id in self.users_bound.remove(name).unwrap_or_default() {
             if let Some(Slot { kept: Kept::User(user, _), .. }) = self.slots.get_mut(&id) {
                 Arc::make_mut(user).dc_bound = None;

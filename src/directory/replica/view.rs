@@ -126,12 +126,15 @@ impl View<'_> {
         groups
     }
 
-    /// The groups whose `member` may name the user in the directory, among them those in which that does not count
+    /// The groups and datacenters that may name the user in the directory, among them those in which that does not count
     /// because it was said of an entry that is gone.
-    pub(crate) fn naming_groups(&self, user: &UserName) -> Vec<GroupName> {
-        let mut groups: Vec<_> = self.0.memberships.get(user).into_iter().flatten().copied().collect();
-        groups.extend(self.0.departed_from(&Reference::User(user.clone())));
-        groups.into_iter().filter_map(|id| self.group_by_id(id)).map(|group| group.name.clone()).collect()
+    pub(crate) fn naming_user(&self, user: &UserName) -> (Vec<GroupName>, Vec<DcName>) {
+        let departed: Vec<EntryId> = self.0.departed_from(&Reference::User(user.clone())).collect();
+        let groups = self.0.memberships.get(user).into_iter().flatten().chain(&departed);
+        let groups = groups.filter_map(|id| self.group_by_id(*id)).map(|group| group.name.clone()).collect();
+        let owned = self.datacenters_owned_by(user).into_iter().map(|dc| dc.id);
+        let dcs = owned.chain(departed.iter().copied()).filter_map(|id| self.datacenter_by_id(id));
+        (groups, dcs.map(|dc| dc.name.clone()).collect())
     }
 
     /// The users and groups that may name the datacenter in the directory, also where that does not count, as above.

@@ -127,8 +127,10 @@ impl Directory {
             inner.leave(group, &user.name).await?;
         }
         inner.change_user(self, user, &change).await?;
-        inner.join(&joined, &user.name).await?;
+        // What was joined before a refusal is settled all the same.
+        let all = inner.join(&joined, &user.name).await;
         self.settle_joined(user, &change.join).await?;
+        all?;
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
 
@@ -146,13 +148,12 @@ impl Directory {
     /// while they were given.
     async fn forget_user(&self, name: &UserName, dn: &str) -> Result<(), StoreError> {
         let inner = &*self.0;
-        let (groups, dcs): (Vec<GroupName>, Vec<DcName>) = {
+        let (groups, dcs) = {
             let view = self.read();
             if view.is_claimed(name) {
                 return Ok(());
             }
-            let owned = view.datacenters_owned_by(name);
-            (view.naming_groups(name), owned.into_iter().map(|dc| dc.name.clone()).collect())
+            view.naming_user(name)
         };
         if !(groups.is_empty() && dcs.is_empty()) {
             inner.is_absent(dn).await?;
@@ -250,7 +251,13 @@ impl Inner {
                 Err(OpError::Constraint(text)) if change.password_hash.is_some() => {
                     return Err(StoreError::PasswordRefused(text));
                 }
-                Err(OpError::Constraint(_)) if unnumbered => self.reread(&dn).await?,
+                Err(OpError::Constraint(text)) if unnumbered => {
+                    self.reread(&dn).await?;
+                    // it is not that somebody else has numbered it
+                    if directory.state_of(user).is_some_and(|(now, ..)| now.number == 0) {
+                        return Err(StoreError::Refused(text));
+                    }
+                }
                 Err(error) => {
                     let email = change.email.as_ref().filter(|_| matches!(error, OpError::NotUnique(_)));
                     let freed = match email {

@@ -248,6 +248,50 @@ fn our_own_grant_counts_at_once_and_is_looked_at_again() {
 }
 
 #[test]
+fn what_is_named_after_its_target_went_and_came_counts_and_is_watched() {
+    let mut tables = filled();
+    // left his groups, then went, by the API
+    tables.put(group(9, "g1", &["bob"], "2"), Source::Push);
+    tables.remove(id(1));
+    tables.put(user(5, "alice", "3"), Source::Push);
+    tables.take_suspects();
+    for source in [Source::Push, Source::OwnWrite] {
+        tables.put(group(9, "g1", &["alice", "bob"], "4"), source);
+        assert!(is_member(&tables, "alice") && tables.is_open(id(9)), "{source:?}");
+    }
+    assert_eq!(tables.take_suspects(), [id(9)], "once");
+    // the clean-up after another entry of the name, which an LDAP tool deleted before all that
+    settle(&mut tables, group(9, "g1", &["bob"], "4"));
+    assert!(!is_member(&tables, "alice") && !tables.is_open(id(9)));
+}
+
+#[test]
+fn what_content_sync_names_again_is_not_believed_while_a_clean_up_is_seen_to_take_long() {
+    let mut tables = filled();
+    tables.put(user(3, "carol", "1"), Source::Push);
+    tables.put(group(8, "g2", &["carol"], "1"), Source::Push);
+    for n in [3, 1] {
+        tables.remove(id(n));
+    }
+    tables.put(user(5, "alice", "3"), Source::Push);
+    let again = || group(9, "g1", &["alice", "bob"], "4");
+    tables.put(again(), Source::Push);
+    settle(&mut tables, group(8, "g2", &["carol"], "1"));
+    settle(&mut tables, again());
+    assert!(!is_member(&tables, "alice"), "carol is still named");
+    settle(&mut tables, group(8, "g2", &[], "1"));
+    settle(&mut tables, again());
+    assert!(is_member(&tables, "alice"));
+    // what we changed of the group does not name anybody again when content sync comes to it
+    let mut tables = filled();
+    tables.remove(id(1));
+    tables.put(again(), Source::OwnWrite);
+    tables.put(again(), Source::Push);
+    settle(&mut tables, again());
+    assert!(!is_member(&tables, "alice"));
+}
+
+#[test]
 fn what_went_is_named_for_as_long_as_the_clean_up_takes_and_gives_nothing_to_the_next_of_its_name() {
     let dc9 = || Some(DcName::parse("dc9").unwrap());
     let datacenter = |n: u8, owner: Option<&str>| {
