@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::pair::{BASE, Pair, group, user};
+use crate::pair::{BASE, Pair, dc, group, user};
 use crate::support::{Ldap, Request, Usherd, eventually_true};
 use crate::world::{World, user_body};
 
@@ -64,28 +64,45 @@ fn whoever_loses_what_lets_him_while_his_calls_wait_for_hashes_does_no_more() {
 }
 
 #[test]
-fn whoever_loses_what_lets_him_amid_a_call_makes_nobody_a_member_from_then_on() {
+fn whoever_loses_what_lets_him_amid_a_call_gives_nobody_anything_from_then_on() {
     let pair = Pair::new();
     let (fresh, stale) = (&pair.fresh, &pair.stale);
-    for name in ["g1", "g2"] {
+    for name in ["g1", "g2", "left"] {
         pair.group(name, json!({"dc_bound": false}));
     }
-    for (caller, change) in [("boss1", json!({"is_active": false})), ("boss2", json!({"is_super_admin": false}))] {
+    pair.user("pal", json!({}));
+    let (off, demoted) = (json!({"is_active": false}), json!({"is_super_admin": false}));
+    // A datacenter of the caller's name makes the call none about himself.
+    pair.datacenter("boss4");
+    let left = json!({"groups": ["left"]});
+    let more = json!({"groups": [], "is_super_admin": true, "api_access": true});
+    let joins = json!({"groups": ["g1", "g2"]});
+    // Who calls and what ends that; what is there before; the call, and what of it holds.
+    for (caller, revocation, before, path, call, holds) in [
+        ("boss1", &off, json!({"groups": []}), user("pal"), &joins, json!({"groups": ["g1"]})),
+        ("boss2", &demoted, json!({"groups": []}), user("pal"), &joins, json!({"groups": ["g1"]})),
+        ("boss3", &off, left, user("pal"), &more, json!({"groups": [], "is_super_admin": false, "api_access": false})),
+        ("boss4", &off, json!({"groups": []}), dc("boss4"), &joins, json!({"groups": ["g1"]})),
+    ] {
         pair.user(caller, json!({"is_super_admin": true, "api_access": true}));
-        pair.user(&format!("of-{caller}"), json!({}));
-        let of = user(&format!("of-{caller}"));
-        eventually_true(Duration::from_secs(5), "the second daemon knows both", || stale.get(&of).status == 200);
+        fresh.put(&path, &before).result(200);
+        fresh.put(&user("pal"), &json!({"api_access": false})).result(200);
+        pair.part();
+        pair.proxy.release();
         let boss = pair.second.login(caller, &format!("pw-{caller}"));
         let revoke = || {
-            fresh.put(&user(caller), &change).result(200);
-            let field = change.as_object().unwrap().keys().next().unwrap();
+            fresh.put(&user(caller), revocation).result(200);
+            let field = revocation.as_object().unwrap().keys().next().unwrap();
             let shown = || stale.get(&user(caller)).result(200)[field] == false;
             eventually_true(Duration::from_secs(5), "the second daemon knows it", shown);
         };
-        // The first of two memberships is on its way.
-        let join = || boss.put(&of, &json!({"groups": ["g1", "g2"]})).status;
-        assert_eq!(pair.proxy.before(Request::GroupChange, join, revoke), 403);
-        assert_eq!(fresh.get(&of).result(200)["groups"], json!(["g1"]), "{change}");
+        // The first change of a group is on its way.
+        let status = pair.proxy.before(Request::GroupChange, || boss.put(&path, call).status, revoke);
+        assert_eq!(status, 403, "{caller}");
+        let now = fresh.get(&path).result(200);
+        for (key, value) in holds.as_object().unwrap() {
+            assert_eq!(now[key], *value, "{caller} {key}");
+        }
     }
 }
 
