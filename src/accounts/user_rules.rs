@@ -180,7 +180,8 @@ pub(crate) fn update(body: &Map<String, Value>, target: &Updating<'_>, lookup: &
     let binds = match bound {
         Some(true) => Some(dc),
         Some(false) => None,
-        None => user.dc_bound.as_ref(),
+        // where that exists
+        None => user.dc_bound.as_ref().filter(|own| *own == dc),
     };
     if let Some(dc) = binds
         && (bound.is_some() || groups.is_some() || change.super_admin.is_some())

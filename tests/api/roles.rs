@@ -258,6 +258,12 @@ fn what_is_bound_to_no_datacenter_by_an_ldap_tool_can_be_bound_to_one() {
             assert_eq!(bound_in(user, user_rdn), format!("cn={expected},ou=datacenters,dc=example,dc=org"));
         }
 
+        // nor does it keep him from groups of any
+        bind(user_rdn, dn);
+        eventually_true(Duration::from_secs(5), "the binding in the API", || shown(user) == json!(true));
+        assert_eq!(put(user, json!({"groups": ["staff4"]})).result(200)["dc_bound"], json!(false), "{dn}");
+        put(user, json!({"groups": []})).result(200);
+
         bind(group_rdn, dn);
         eventually_true(Duration::from_secs(5), "the binding in the API", || shown(group) == json!(true));
         let unattached = json!({"dc_bound": ["User Group is not attached into any datacenters."]});
