@@ -3,7 +3,8 @@
 //! Which calls say what is `api`'s business.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tracing::{debug, warn};
@@ -20,7 +21,10 @@ use super::raw::RawEntry;
 use super::{Directory, Inner, now, schema};
 
 /// How long an announcement counts, in seconds, by clocks that may differ: a call that was cut short leaves it.
-const COUNTS_FOR: u64 = 60;
+const COUNTS_FOR: u64 = 30;
+
+/// When a withdrawal that the server did not answer is tried again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// The first octets of an addition's digest.
 type Key = [u8; 8];
@@ -28,6 +32,16 @@ type Key = [u8; 8];
 /// What a call announced, to be [withdrawn](Directory::withdraw) before it is answered.
 #[derive(Debug)]
 pub(crate) struct Announcement(Vec<u8>);
+
+/// Announcements that are over and may still be there, since the server could not be asked to remove them.
+#[derive(Debug, Default)]
+pub(super) struct Over(Mutex<HashSet<Vec<u8>>>);
+
+impl Over {
+    fn change<T>(&self, change: impl FnOnce(&mut HashSet<Vec<u8>>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// A list that a call replaces.
 pub(crate) enum List {
@@ -65,15 +79,41 @@ impl Directory {
                 });
                 Ok(None)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                // It may be there all the same.
+                self.withdraw_later(value);
+                Err(error.into())
+            }
         }
     }
 
-    /// Ends an announcement. One that stays, because the server is gone, ends by itself.
+    /// Ends an announcement.
     pub(crate) async fn withdraw(&self, Announcement(value): Announcement) {
-        if let Err(error) = self.change_announcements(Change::Delete(schema::UNANSWERED, vec![value])).await {
-            debug!(?error, "an announcement was not withdrawn");
+        if !self.is_withdrawn(&value).await {
+            self.withdraw_later(value);
         }
+    }
+
+    async fn is_withdrawn(&self, value: &[u8]) -> bool {
+        let change = Change::Delete(schema::UNANSWERED, vec![value.to_vec()]);
+        matches!(self.change_announcements(change).await, Ok(()) | Err(OpError::ValueState))
+    }
+
+    /// Ends it once the server can be asked to; here it counts no longer from now on.
+    fn withdraw_later(&self, value: Vec<u8>) {
+        self.0.over.change(|over| over.insert(value.clone()));
+        let directory = self.clone();
+        tokio::spawn(async move {
+            let begin = Instant::now();
+            // After that it counts for nobody.
+            while begin.elapsed().as_secs() < COUNTS_FOR {
+                tokio::time::sleep(AGAIN).await;
+                if directory.is_withdrawn(&value).await {
+                    break;
+                }
+            }
+            directory.0.over.change(|over| over.remove(&value));
+        });
     }
 
     /// What the list holds in the directory, without what is announced: both as of one moment, since one search sees one
@@ -119,7 +159,9 @@ impl Directory {
     /// What is announced, as of when `state` was read. Removes what calls that were cut short left behind.
     async fn announced(&self, state: &[RawEntry]) -> HashSet<Key> {
         let (now, mut announced, mut old) = (now(), HashSet::new(), Vec::new());
-        for value in state.iter().flat_map(|raw| raw.values("usherunanswered")) {
+        let over = self.0.over.change(|over| over.clone());
+        let there = state.iter().flat_map(|raw| raw.values("usherunanswered"));
+        for value in there.filter(|value| !over.contains(*value)) {
             match std::str::from_utf8(value).ok().and_then(|value| parse(value, now)) {
                 Some(keys) => announced.extend(keys),
                 None => old.push(value.clone()),
@@ -178,19 +220,19 @@ mod tests {
     }
 
     #[test]
-    fn an_announcement_counts_for_a_minute_whatever_the_case_of_its_names() {
+    fn an_announcement_counts_for_a_time_whatever_the_case_of_its_names() {
         let member = |group: &str, user: &str| {
             Addition::Member(GroupName::parse(group).unwrap(), UserName::parse(user).unwrap())
         };
         let attachment = Addition::Attachment(GroupName::parse("g").unwrap(), DcName::parse("bob").unwrap());
         let text = text(&[member("g", "bob"), member("g", "carl")], at(1_000));
-        for now in [940, 1_000, 1_060] {
+        for now in [970, 1_000, 1_030] {
             let announced = parse(&text, at(now)).unwrap();
             let has = |addition: &Addition| announced.contains(&key(addition));
             assert!(has(&member("G", "Bob")) && has(&member("g", "carl")));
             assert!(!has(&member("h", "bob")) && !has(&attachment));
         }
-        assert!(parse(&text, at(939)).is_none() && parse(&text, at(1_061)).is_none());
+        assert!(parse(&text, at(969)).is_none() && parse(&text, at(1_031)).is_none());
     }
 
     #[test]

@@ -58,6 +58,7 @@ struct Inner {
     ring: Arc<KeyRing>,
     replica: Arc<Replica>,
     refusals: passwords::Refusals,
+    over: announcements::Over,
     /// The task that keeps the replica current.
     consumer: OnceLock<AbortHandle>,
 }
@@ -157,8 +158,8 @@ impl Directory {
         let replica = Arc::new(Replica::new(rechecks));
         let rechecks = Rechecks { replica: replica.clone(), client: client.clone(), decoder: decoder.clone() };
         tokio::spawn(rechecks.run(suspects));
-        let refusals = passwords::Refusals::default();
-        Ok(Self(Arc::new(Inner { client, decoder, ring, replica, refusals, consumer: OnceLock::new() })))
+        let (refusals, over) = (passwords::Refusals::default(), announcements::Over::default());
+        Ok(Self(Arc::new(Inner { client, decoder, ring, replica, refusals, over, consumer: OnceLock::new() })))
     }
 
     /// Connects, checks the base entries and the key identifier, and fills the replica. The tasks that keep it current
