@@ -399,3 +399,31 @@ fn groups_changed_by_ldap_tools_count_at_once() {
     eventually_true(SOON, "the old name gone", || usherd.api().get("/accounts/user/bob/").status == 404);
     eventually_true(SOON, "the new name in the group", || groups(&usherd, "robert") == json!(["ops"]));
 }
+
+#[test]
+fn who_is_renamed_takes_all_memberships_along_also_where_the_api_makes_another_one_of_the_old_name_at_once() {
+    const GROUPS: usize = 300;
+    let usherd = Usherd::start();
+    create(&usherd, "bob", &json!({}));
+    let entry = |n| {
+        let head = format!("dn: cn=of{n},ou=groups,dc=example,dc=org\nobjectClass: usherGroup\ncn: of{n}\n");
+        format!("{head}member: {}\n\n", user_dn("bob"))
+    };
+    usherd.ldap().add(&(0..GROUPS).map(entry).collect::<String>());
+    let groups = |name: &str| {
+        let shown = usherd.api().get(&format!("/accounts/user/{name}/"));
+        if shown.status == 200 { shown.result(200)["groups"].as_array().unwrap().len() } else { 0 }
+    };
+    eventually_true(Duration::from_secs(5), "all memberships", || groups("bob") == GROUPS);
+    usherd.ldap().modify(&format!("dn: {}\nchangetype: modrdn\nnewrdn: uid=robert\ndeleteoldrdn: 1\n", user_dn("bob")));
+    eventually_true(Duration::from_secs(5), "the new name", || {
+        usherd.api().get("/accounts/user/robert/").status == 200
+    });
+    let body =
+        json!({"first_name": "B", "last_name": "B", "email": "b@example.com", "password": "pw", "dc_bound": false});
+    assert_eq!(usherd.api().post("/accounts/user/bob/", &body).result(201)["groups"], json!([]));
+    let member = |name: &str| format!("(member={})", user_dn(name));
+    let named = |name: &str| usherd.ldap().search("ou=groups,dc=example,dc=org", "one", &member(name), &["cn"]).len();
+    assert_eq!((named("robert"), named("bob")), (GROUPS, 0));
+    eventually_true(Duration::from_secs(5), "all memberships", || groups("robert") == GROUPS);
+}

@@ -56,6 +56,11 @@ impl Departures {
         self.went.insert(target, Instant::now());
     }
 
+    /// Whether an entry of this name went less than `age` ago.
+    pub(super) fn went_within(&self, target: &Reference, age: Duration) -> bool {
+        self.went.get(target).is_some_and(|at| at.elapsed() < age)
+    }
+
     /// The entry's reference to this counts no longer, for its target is gone.
     pub(super) fn depart(&mut self, id: EntryId, reference: Reference, named_again: bool) {
         let state = if named_again { State::NamedAgain } else { State::Away };

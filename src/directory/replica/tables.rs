@@ -297,6 +297,11 @@ impl Tables {
         self.departures.is_open(id) || self.slots.get(&id).is_some_and(|slot| self.refers_to_nothing(&slot.kept))
     }
 
+    /// Whether an entry of this name went, or took another one, less than `age` ago.
+    pub(crate) fn went_within(&self, target: &Reference, age: Duration) -> bool {
+        self.departures.went_within(target, age)
+    }
+
     /// Whether the entry may still name this in the directory although that does not count.
     pub(crate) fn is_away(&self, id: EntryId, reference: &Reference) -> bool {
         self.departures.is_away(id, reference)

@@ -10,6 +10,7 @@ use crate::name::{DcName, UserName};
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::filter::Filter;
+use super::super::replica::departures::Reference;
 use super::super::{Directory, Inner, schema};
 use super::{DATACENTER, attribute, bytes, gone_is_done};
 
@@ -25,6 +26,7 @@ impl Directory {
         let inner = &*self.0;
         let tree = &inner.decoder.tree;
         let dn = tree.datacenter(&new.name);
+        inner.await_refint(&Reference::Datacenter(new.name.clone())).await?;
         // References that wait for an entry of this name were to another entry.
         if self.read().datacenter(&new.name).is_none() {
             self.forget_datacenter(&new.name, true).await?;

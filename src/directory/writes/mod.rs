@@ -24,12 +24,17 @@ use super::dn::Place;
 use super::filter::Filter;
 use super::raw::RawEntry;
 use super::replica::departures::Reference;
+use super::replica::sync::ours;
 use super::replica::tables::Source;
 use super::{Directory, Inner, schema};
 
 /// How long a write is tried again because the entry was not as we thought. Each round begins with the entry as the
 /// directory has it, so more rounds are needed only while others write it at the same time.
 const TRIED_FOR: Duration = Duration::from_secs(8);
+
+/// How long `refint` may take for all that named an entry, and how often that is asked for meanwhile.
+const REFINT: Duration = Duration::from_secs(10);
+const REFINT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest wait before a further round.
 const LONGEST_PAUSE: u32 = 32;
@@ -109,6 +114,25 @@ impl Inner {
     /// Reads an entry that was not as we thought into the replica.
     async fn reread(&self, dn: &str) -> Result<(), StoreError> {
         self.look(dn).await?.map(|_| ()).ok_or(StoreError::NotFound)
+    }
+
+    /// Waits until nothing in the directory names an entry that went lately, or took another name: `refint` still has to
+    /// take these references away, or to rename them. Where it does not come, nothing is waited for but its time.
+    async fn await_refint(&self, target: &Reference) -> Result<(), StoreError> {
+        let tree = &self.decoder.tree;
+        let (dn, attributes) = match target {
+            Reference::User(name) => (tree.user(name), ["member", schema::OWNER]),
+            Reference::Datacenter(name) => (tree.datacenter(name), [schema::DC_BOUND, schema::DATACENTER_LINK]),
+        };
+        let named = Filter::Any(attributes.map(|attribute| Filter::Equal(attribute, &dn)).to_vec());
+        let named = Filter::All(vec![ours(), named]);
+        while self.replica.read().went_within(target, REFINT) {
+            if self.client.find(tree.base(), &named, &[schema::ENTRY_UUID]).await?.is_empty() {
+                break;
+            }
+            tokio::time::sleep(REFINT_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// For what is done about references to a name that seems to have no entry: makes sure, since the entry may be another

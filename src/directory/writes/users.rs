@@ -14,6 +14,7 @@ use super::super::connection::{Attribute, Change};
 use super::super::decode::{Item, NOWHERE, UserFacts};
 use super::super::dn::is_packed;
 use super::super::filter::Filter;
+use super::super::replica::departures::Reference;
 use super::super::{Directory, Inner, schema};
 use super::{Rounds, USER, attribute, boolean, bytes, gone_is_done, is_entry, unique};
 
@@ -148,6 +149,7 @@ impl Directory {
     /// while they were given.
     async fn forget_user(&self, name: &UserName, dn: &str) -> Result<(), StoreError> {
         let inner = &*self.0;
+        inner.await_refint(&Reference::User(name.clone())).await?;
         let (groups, dcs) = {
             let view = self.read();
             if view.is_claimed(name) {
