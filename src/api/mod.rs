@@ -6,8 +6,8 @@
 //! business.
 //!
 //! Reads are plain functions, so that no read can wait for LDAP. What is too long for one piece is written while it is
-//! sent (`stream`). Writes are futures that run apart from the connection: a client that goes away does not cut one in
-//! half.
+//! sent (`stream`). Writes are futures that run apart from the connection (`writing`): a client that goes away does not cut
+//! one in half.
 
 mod apikeys;
 mod auth;
@@ -43,6 +43,7 @@ mod trail;
 mod turns;
 mod unanswered;
 mod users;
+mod writing;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -5,10 +5,9 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -20,13 +19,14 @@ use super::error::ErrorBody;
 use super::router::{Endpoint, find};
 use super::routes::Handler;
 use super::stream::{AnswerBody, List};
+use super::writing::carry_out;
 use super::{
     ApiError, App, BODY_UNIT, Call, OpenCall, Params, Reply, WRITES_OF_ONE, auth, health, negotiate, now, trail,
 };
 use crate::accounts::secrets::{hex, random};
 use crate::accounts::{MAIN_DC, Timestamp, User};
-use crate::directory::{View, with_assent};
-use crate::name::{DcName, UserName};
+use crate::directory::View;
+use crate::name::DcName;
 
 /// The version of the API that is spoken, for `es_version`.
 pub(super) const VERSION: &str = "4.6";
@@ -176,24 +176,8 @@ where
             let task = tokio::spawn(async move {
                 let _held = (permit, turn, room);
                 let before = trail::alias(&call, object);
-                let (call, refusal) = (Arc::new(call), Arc::new(OnceLock::new()));
-                // What was decided may be over once the first change's turn has come: then this is the answer.
-                let assent = {
-                    let (call, refusal, rights) = (Arc::clone(&call), Arc::clone(&refusal), OnceLock::new());
-                    let about_himself = endpoint.route.pattern.starts_with("accounts/user/{user}")
-                        && UserName::parse(call.arg(0)).is_ok_and(|name| call.caller.is(&name));
-                    move |begun: bool| {
-                        let asked = match (rights.get(), plan) {
-                            (Some(rights), _) if begun => call.still_has(rights, about_himself),
-                            (_, Some(plan)) => call.still_may(plan).map(|now| drop(rights.set(now))),
-                            (_, None) => Ok(()),
-                        };
-                        asked.map_err(|error| refusal.set(error)).is_ok()
-                    }
-                };
-                let outcome = AssertUnwindSafe(with_assent(assent, run(&call))).catch_unwind().await;
-                let outcome = outcome.unwrap_or_else(|_| Err(ApiError::internal()));
-                let outcome = outcome.map_err(|error| refusal.get().cloned().unwrap_or(error));
+                let call = Arc::new(call);
+                let outcome = carry_out(&call, endpoint, run, plan).await;
                 let (answer, task_id) = form.outcome(&call, endpoint, outcome);
                 trail::record(&call, action, object, before, &task_id, answer.status());
                 call.added().await;

@@ -54,8 +54,8 @@ pub(crate) struct Route {
     pub(crate) methods: &'static [(Method, Handler)],
 }
 
-type WriteFn = for<'a> fn(&'a Call) -> Pending<'a>;
-type PlanFn = fn(&Call) -> Result<(), ApiError>;
+pub(super) type WriteFn = for<'a> fn(&'a Call) -> Pending<'a>;
+pub(super) type PlanFn = fn(&Call) -> Result<(), ApiError>;
 
 const fn write(run: WriteFn, plan: PlanFn, action: &'static str, object: Object) -> Handler {
     Handler::Write { run, plan: Some(plan), action, object }

@@ -18,12 +18,14 @@ tokio::task_local! {
 }
 
 /// Runs `work`, whose changes need `ask` to say yes; it is told whether one was made before. Those of tasks that it spawns do
-/// not.
+/// not. Gives also whether a change was made.
 pub(crate) async fn with_assent<T>(
     ask: impl Fn(bool) -> bool + Send + Sync + 'static,
     work: impl Future<Output = T>,
-) -> T {
-    ASSENT.scope(Arc::new(Assent { ask: Box::new(ask), begun: AtomicBool::new(false) }), work).await
+) -> (T, bool) {
+    let assent = Arc::new(Assent { ask: Box::new(ask), begun: AtomicBool::new(false) });
+    let result = ASSENT.scope(Arc::clone(&assent), work).await;
+    (result, assent.begun.load(Ordering::Relaxed))
 }
 
 /// Whether the change may be sent, which `grants` something or does not.

@@ -105,6 +105,10 @@ impl From<OpError> for OpenError {
     }
 }
 
+/// How far content sync is behind at most, as a rule. The directory's CSN may also be that of a change that nothing is told of
+/// here.
+const BEHIND: Duration = Duration::from_millis(50);
+
 /// What the server must offer: content sync (RFC 4533), assertion (RFC 4528), post-read (RFC 4527), increment (RFC 4525).
 const NEEDED: [(&str, &str, &str); 4] = [
     ("supportedcontrol", "1.3.6.1.4.1.4203.1.9.1.1", "content sync (overlay syncprov)"),
@@ -193,6 +197,22 @@ impl Directory {
     /// The replica as it is now. No LDAP, no waiting.
     pub(crate) fn read(&self) -> View<'_> {
         self.0.view()
+    }
+
+    /// How far content sync is.
+    pub(crate) fn newest(&self) -> String {
+        self.0.replica.newest()
+    }
+
+    /// Lets content sync come to where the directory is now, which another daemon may have changed a moment ago; whether it
+    /// has come further than `before`.
+    pub(crate) async fn catch_up(&self, before: &str) -> bool {
+        let Inner { client, decoder, replica, .. } = &*self.0;
+        let Ok(Some(base)) = client.read(decoder.tree.base(), &["contextCSN"]).await else { return false };
+        if let Some(csn) = base.texts("contextcsn").max() {
+            replica.catch_up(csn, BEHIND).await;
+        }
+        replica.newest() != before
     }
 
     /// How long the server may take for one operation.

@@ -427,3 +427,28 @@ fn a_refused_owner_gives_nothing_to_a_former_owner_who_is_deleted() {
     stale.put("/dc/dc3/", &json!({"owner": "dead"})).result(400);
     assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=admin,ou=people,{BASE}")]);
 }
+
+#[test]
+fn nothing_is_refused_by_what_another_daemon_has_changed_a_moment_ago() {
+    let pair = Pair::new();
+    let stale = &pair.stale;
+    pair.group("g", json!({"dc_bound": false}));
+    pair.user("gone", json!({}));
+    let again = user_body("gone", &json!({"dc_bound": false, "email": "again@example.com"}));
+    for (n, expected) in [200, 200, 200, 201].into_iter().enumerate() {
+        pair.part();
+        let new = user(&format!("new{n}"));
+        pair.user(&format!("new{n}"), json!({}));
+        if expected == 201 {
+            pair.fresh.delete(&user("gone")).result(200);
+        }
+        let call = || match n {
+            0 => stale.put(&new, &json!({"first_name": "N"})).status,
+            1 => stale.put(&group("g"), &json!({"users": ["new1"]})).status,
+            2 => stale.delete(&new).status,
+            _ => stale.post(&user("gone"), &again).status,
+        };
+        // The daemon asks how far the server is, and is told of the change only then.
+        assert_eq!(pair.proxy.before(Request::ContextCsn, call, || pair.proxy.release()), expected, "{n}");
+    }
+}

@@ -35,6 +35,8 @@ pub(crate) enum Request {
     /// A modify of a group.
     GroupChange,
     ContentSync,
+    /// A search for how far the server is.
+    ContextCsn,
 }
 
 impl Request {
@@ -43,6 +45,7 @@ impl Request {
             DELETION => Some(Self::Deletion),
             MODIFY if contains(message, GROUPS) => Some(Self::GroupChange),
             _ if contains(message, SYNC_REQUEST) => Some(Self::ContentSync),
+            _ if contains(message, b"contextCSN") => Some(Self::ContextCsn),
             _ => None,
         }
     }
@@ -181,7 +184,7 @@ fn connect(client: UnixStream, server: UnixStream, gate: &Arc<Mutex<Gate>>, requ
                 Some(Request::GroupChange) => {
                     changes.lock().unwrap().insert(message_id(&message).to_vec());
                 }
-                Some(Request::Deletion) | None => {}
+                Some(Request::Deletion | Request::ContextCsn) | None => {}
             }
             // Those that come after it pass, as in a server that works on several at a time.
             if let Some(request) = request.filter(|request| requests.hold(*request)) {

@@ -14,6 +14,7 @@ pub(crate) mod view;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -29,6 +30,8 @@ pub(crate) struct Replica {
     /// All that the directory has was read; who waits for that is told.
     is_filled: AtomicBool,
     filled: watch::Sender<bool>,
+    /// The newest CSN that content sync named.
+    newest: watch::Sender<String>,
     /// Entries to be read again; see `recheck`.
     rechecks: mpsc::UnboundedSender<EntryId>,
     /// Entries that the server which content sync comes from is to be asked for.
@@ -43,6 +46,7 @@ impl Replica {
             reconnects: AtomicU64::new(0),
             is_filled: AtomicBool::new(false),
             filled: watch::Sender::new(false),
+            newest: watch::Sender::new(String::new()),
             rechecks,
             doubts: Default::default(),
         }
@@ -101,6 +105,28 @@ impl Replica {
         if in_sync {
             self.set_filled();
         }
+    }
+
+    /// Content sync has named this CSN.
+    fn set_newest(&self, csn: &str) {
+        self.newest.send_if_modified(|newest| {
+            let is_other = *newest != *csn;
+            if is_other {
+                csn.clone_into(newest);
+            }
+            is_other
+        });
+    }
+
+    /// The newest CSN that content sync named.
+    pub(crate) fn newest(&self) -> String {
+        self.newest.borrow().clone()
+    }
+
+    /// Waits until content sync has named this CSN or a newer one, for `limit` at most.
+    pub(crate) async fn catch_up(&self, csn: &str, limit: Duration) {
+        let mut newest = self.newest.subscribe();
+        let _ = tokio::time::timeout(limit, newest.wait_for(|newest| newest.as_str() >= csn)).await;
     }
 
     /// All that the directory has was read once.

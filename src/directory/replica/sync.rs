@@ -218,7 +218,7 @@ impl Consumer {
             }
         }
         let result = stream.finish().await;
-        progress.advance(done_cookie(&result.ctrls), Instant::now());
+        self.advance(progress, done_cookie(&result.ctrls));
         match result.rc {
             // e-syncRefreshRequired
             4096 => Ok(End::RefreshRequired),
@@ -268,8 +268,13 @@ impl Consumer {
                 }
             }
         }
-        progress.advance(state.cookie, Instant::now());
+        self.advance(progress, state.cookie);
         Ok(())
+    }
+
+    fn advance(&self, progress: &mut Progress, cookie: Option<Vec<u8>>) {
+        progress.advance(cookie, Instant::now());
+        self.replica.set_newest(&progress.newest);
     }
 
     /// A sync info message: cookies, the end of a refresh, sets of entries.
@@ -291,7 +296,7 @@ impl Consumer {
                 return self.refresh_ended(refresh_done, cookie, progress);
             }
         };
-        progress.advance(cookie, Instant::now());
+        self.advance(progress, cookie);
         Ok(())
     }
 

@@ -1,0 +1,61 @@
+//! A write from its first plan to its outcome: who may make it is asked again before its changes, and what refuses it is
+//! looked at again where another daemon may have changed that a moment ago.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+
+use futures_util::FutureExt;
+use hyper::StatusCode;
+
+use super::router::Endpoint;
+use super::routes::{PlanFn, WriteFn};
+use super::{ApiError, Call, Reply};
+use crate::directory::with_assent;
+use crate::name::UserName;
+
+/// Runs the call.
+pub(super) async fn carry_out(
+    call: &Arc<Call>,
+    endpoint: &Endpoint,
+    run: WriteFn,
+    plan: Option<PlanFn>,
+) -> Result<Reply, ApiError> {
+    let directory = &call.app.directory;
+    let newest = directory.newest();
+    let (outcome, begun) = once(call, endpoint, run, plan).await;
+    let by_state = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::NOT_ACCEPTABLE];
+    match outcome {
+        Err(error) if !begun && by_state.contains(&error.status) && directory.catch_up(&newest).await => {
+            once(call, endpoint, run, plan).await.0
+        }
+        outcome => outcome,
+    }
+}
+
+/// Also whether anything was changed.
+async fn once(
+    call: &Arc<Call>,
+    endpoint: &Endpoint,
+    run: WriteFn,
+    plan: Option<PlanFn>,
+) -> (Result<Reply, ApiError>, bool) {
+    // What was decided may be over once the first change's turn has come: then this is the answer.
+    let refusal = Arc::new(OnceLock::new());
+    let assent = {
+        let (call, refusal, rights) = (Arc::clone(call), Arc::clone(&refusal), OnceLock::new());
+        let about_himself = endpoint.route.pattern.starts_with("accounts/user/{user}")
+            && UserName::parse(call.arg(0)).is_ok_and(|name| call.caller.is(&name));
+        move |begun: bool| {
+            let asked = match (rights.get(), plan) {
+                (Some(rights), _) if begun => call.still_has(rights, about_himself),
+                (_, Some(plan)) => call.still_may(plan).map(|now| drop(rights.set(now))),
+                (_, None) => Ok(()),
+            };
+            asked.map_err(|error| refusal.set(error)).is_ok()
+        }
+    };
+    // A panic is a bug, but one request's.
+    let result = AssertUnwindSafe(with_assent(assent, run(call))).catch_unwind().await;
+    let (outcome, begun) = result.unwrap_or_else(|_| (Err(ApiError::internal()), true));
+    (outcome.map_err(|error| refusal.get().cloned().unwrap_or(error)), begun)
+}
