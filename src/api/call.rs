@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::unanswered::{Adding, Settled};
 use super::{ApiError, App, Noun, auth, subject};
 use crate::accounts::access::Rights;
+use crate::accounts::input::boolean;
 use crate::accounts::secrets::RequestMark;
 use crate::accounts::{Addition, Datacenter, Session, StoreError, Timestamp, User};
 use crate::directory::List;
@@ -123,18 +124,33 @@ impl Call {
         Ok(subject::rights(&again, &self.app.directory.read()))
     }
 
-    /// Whether the caller still has these rights, amid the call: what ends by the clock alone ends for later ones. A call
-    /// `about_himself` may have taken them itself.
+    /// Whether the caller still has these rights, amid the call: what ends by the clock alone ends for later ones.
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn still_has(&self, rights: &Rights, about_himself: bool) -> Result<(), ApiError> {
-        let is_own = |key: &&str| self.params.get(key).is_some();
-        if about_himself && ["is_active", "api_access", "password"].iter().any(is_own) {
-            return Ok(());
-        }
+    pub(super) fn still_has(&self, rights: &Rights) -> Result<(), ApiError> {
         let now = subject::rights(&self.as_of(self.now)?, &self.app.directory.read());
-        if about_himself || now.covers(rights) { Ok(()) } else { Err(ApiError::forbidden()) }
+        if now.covers(rights) { Ok(()) } else { Err(ApiError::forbidden()) }
+    }
+
+    /// The same of a call about the caller himself, which may have taken his credentials and rights: whether somebody else
+    /// has.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn still_is(&self, rights: &Rights) -> Result<(), ApiError> {
+        let view = self.app.directory.read();
+        let user = view.user_by_id(self.caller.user.id).ok_or_else(ApiError::forbidden)?;
+        let takes = |key: &str| self.params.get(key).map(boolean) == Some(Ok(false));
+        let is_active = user.is_active() || takes("is_active");
+        let is_admin = user.super_admin || !rights.super_admin || takes("is_super_admin");
+        if is_active && is_admin { Ok(()) } else { Err(ApiError::forbidden()) }
+    }
+
+    /// For another run of the call, which changed nothing.
+    pub(super) async fn begin_anew(&self) {
+        self.added().await;
+        *self.dc.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The `index`th variable segment of the path, decoded; the route's pattern says how many there are and of which

@@ -180,6 +180,11 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let settled = call.settled("groups", || Ok(List::GroupsOf(plan_update(call)?.0.name.clone()))).await?;
         let (user, Update { mut change, password }) = plan_update(call)?;
         change.leave.retain(|group| settled.has(&Addition::Member(group.clone(), user.name.clone())));
+        let new_password = password.is_some();
+        if let Some(password) = password {
+            change.password_hash = Some(hashing::hash(call.app.cost, password).await?);
+        }
+        let store = |error: StoreError| ApiError::store(&error, Noun::User);
         // What counts for nothing too: it was given to another one of the name, who went.
         let dead: Vec<GroupName> = {
             let view = call.app.directory.read();
@@ -192,11 +197,6 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             dead.collect()
         };
         change.leave.extend(dead);
-        let new_password = password.is_some();
-        if let Some(password) = password {
-            change.password_hash = Some(hashing::hash(call.app.cost, password).await?);
-        }
-        let store = |error: StoreError| ApiError::store(&error, Noun::User);
         call.announce().await.map_err(store)?;
         let binds = matches!(change.dc_bound, Some(Some(_)));
         let is_more = binds || change.sets_groups || change.super_admin == Some(true);

@@ -26,6 +26,7 @@ pub(super) async fn carry_out(
     let by_state = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::NOT_ACCEPTABLE];
     match outcome {
         Err(error) if !begun && by_state.contains(&error.status) && directory.catch_up(&newest).await => {
+            call.begin_anew().await;
             once(call, endpoint, run, plan).await.0
         }
         outcome => outcome,
@@ -47,7 +48,8 @@ async fn once(
             && UserName::parse(call.arg(0)).is_ok_and(|name| call.caller.is(&name));
         move |begun: bool| {
             let asked = match (rights.get(), plan) {
-                (Some(rights), _) if begun => call.still_has(rights, about_himself),
+                (Some(rights), _) if begun && about_himself => call.still_is(rights),
+                (Some(rights), _) if begun => call.still_has(rights),
                 (_, Some(plan)) => call.still_may(plan).map(|now| drop(rights.set(now))),
                 (_, None) => Ok(()),
             };

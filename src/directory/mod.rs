@@ -208,7 +208,8 @@ impl Directory {
     /// has come further than `before`.
     pub(crate) async fn catch_up(&self, before: &str) -> bool {
         let Inner { client, decoder, replica, .. } = &*self.0;
-        let Ok(Some(base)) = client.read(decoder.tree.base(), &["contextCSN"]).await else { return false };
+        let asked = client.read(decoder.tree.base(), &["contextCSN"]);
+        let Ok(Ok(Some(base))) = tokio::time::timeout(BEHIND, asked).await else { return false };
         if let Some(csn) = base.texts("contextcsn").max() {
             replica.catch_up(csn, BEHIND).await;
         }

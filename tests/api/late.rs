@@ -106,6 +106,33 @@ fn whoever_loses_what_lets_him_amid_a_call_gives_nobody_anything_from_then_on() 
     }
 }
 
+#[test]
+fn a_call_about_the_caller_himself_may_end_what_it_was_made_with() {
+    let world = World::new();
+    let root = &world.root;
+    for name in ["g1", "g2"] {
+        root.post(&group(name), &json!({"dc_bound": false})).result(201);
+    }
+    for (name, change) in [
+        ("key", json!({"api_key": true})),
+        ("password", json!({"password": "another"})),
+        ("demoted", json!({"is_super_admin": false})),
+        ("off", json!({"is_active": false})),
+    ] {
+        world.create(name, &json!({"dc_bound": false, "is_super_admin": true}));
+        let body = json!({"groups": ["g1", "g2"], "first_name": "N"});
+        let mut body = body.as_object().unwrap().clone();
+        body.extend(change.as_object().unwrap().clone());
+        let mut caller = world.login(name);
+        if name == "key" {
+            let keys = caller.get(&format!("{}apikeys/", user(name))).result(200);
+            caller = world.usherd.anonymous().with_header("ES-API-KEY", keys["api_key"].as_str().unwrap());
+        }
+        let answer = caller.put(&user(name), &Value::Object(body));
+        assert_eq!(answer.result(200)["groups"], json!(["g1", "g2"]), "{name}");
+    }
+}
+
 fn rename(ldap: &Ldap, dn: &str, rdn: &str) {
     ldap.modify(&format!("dn: {dn}\nchangetype: modrdn\nnewrdn: {rdn}\ndeleteoldrdn: 1\n"));
 }

@@ -14,6 +14,9 @@ use super::super::decode::Item;
 /// what went was named by many thousands.
 pub(super) const CLEANED: Duration = Duration::from_secs(600);
 
+/// How long after that what is still named says that a clean-up is under way.
+const BUSY: Duration = Duration::from_secs(60);
+
 /// What an entry refers to: a group to its members, a datacenter to its owner, users and groups to datacenters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reference {
@@ -149,9 +152,9 @@ impl Departures {
         }
     }
 
-    /// Whether something that went more than `age` ago may still be named.
+    /// Whether something that went more than `age` ago is still named, and not because nothing cleans up here.
     fn is_busy(&self, now: Instant, age: Duration) -> bool {
-        let is_late = |d: &Departure| d.state == State::Away && now >= d.at + age && now < d.at + CLEANED;
+        let is_late = |d: &Departure| d.state == State::Away && now >= d.at + age && now < d.at + BUSY;
         self.of.values().flat_map(HashMap::values).any(is_late)
     }
 

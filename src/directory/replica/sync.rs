@@ -384,6 +384,7 @@ impl Consumer {
             if !progress.complete(cookie) {
                 return Err(End::RefreshRequired);
             }
+            self.replica.set_newest(&progress.newest);
             self.replica.set_in_sync(true);
             info!("content sync is up to date");
         }

@@ -41,6 +41,8 @@ pub(crate) struct Slot {
     pub(crate) kept: Kept,
     /// Not from content sync, which has yet to come to this state and may tell of older ones before.
     ahead: bool,
+    /// Our own write made it.
+    own: bool,
 }
 
 pub(crate) enum Kept {
@@ -110,9 +112,10 @@ impl Tables {
         if is_gone || (source == Source::Push && is_older) {
             self.suspects.push(id);
         }
-        let is_new = self.slots.get(&id).is_none_or(|slot| slot.csn != csn);
+        // What we changed of an entry names nobody again when content sync comes to it.
+        let is_own = self.slots.get(&id).is_some_and(|slot| slot.own && slot.csn == csn);
         let before = self.take(id);
-        let tells = is_new && !matches!(source, Source::OwnWrite | Source::Recheck);
+        let tells = !is_own && !matches!(source, Source::OwnWrite | Source::Recheck);
         let named_again = self.departures.strip(id, &mut item, tells);
         let is_fresh = !matches!(source, Source::Refresh | Source::Recheck);
         if named_again || (is_fresh && self.departures.watch(id, &item)) {
@@ -139,7 +142,7 @@ impl Tables {
         }
         let ahead = !in_order && before.as_ref().is_none_or(|slot| slot.ahead || slot.csn != csn);
         self.index(id, &kept);
-        self.slots.insert(id, Slot { csn, kept, ahead });
+        self.slots.insert(id, Slot { csn, kept, ahead, own: is_own || source == Source::OwnWrite });
     }
 
     /// Two entries can't have one DN: of this one and those that have its own, the newest stays, and is looked at again. slapd

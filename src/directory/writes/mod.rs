@@ -26,6 +26,7 @@ use super::raw::RawEntry;
 use super::replica::departures::Reference;
 use super::replica::sync::ours;
 use super::replica::tables::Source;
+use super::replica::view::View;
 use super::{Directory, Inner, schema};
 
 /// How long a write is tried again because the entry was not as we thought. Each round begins with the entry as the
@@ -126,7 +127,12 @@ impl Inner {
         };
         let named = Filter::Any(attributes.map(|attribute| Filter::Equal(attribute, &dn)).to_vec());
         let named = Filter::All(vec![ours(), named]);
-        while self.replica.read().went_within(target, REFINT) {
+        // Where there is another one of the name already, that is what they name.
+        let is_there = |view: &View<'_>| match target {
+            Reference::User(name) => view.is_claimed(name),
+            Reference::Datacenter(name) => view.datacenter(name).is_some(),
+        };
+        while self.replica.read().went_within(target, REFINT) && !is_there(&self.view()) {
             if self.client.find(tree.base(), &named, &[schema::ENTRY_UUID]).await?.is_empty() {
                 break;
             }
