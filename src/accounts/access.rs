@@ -42,11 +42,6 @@ impl Rights {
         self.super_admin || dc.is_some_and(|dc| self.managed.contains(dc))
     }
 
-    /// Whether these are all that `others` are, or more.
-    pub(crate) fn covers(&self, others: &Self) -> bool {
-        self.super_admin || (!others.super_admin && others.managed.iter().all(|dc| self.managed.contains(dc)))
-    }
-
     /// Whether `user` is the caller's to manage. A SuperAdmin whom an LDAP tool bound to a datacenter is nobody's but
     /// the SuperAdmins'.
     pub(crate) fn manages_user(&self, user: &User) -> bool {

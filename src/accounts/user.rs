@@ -156,6 +156,8 @@ pub(crate) struct UserChange {
     /// Groups to join and to leave: a difference, so that parallel changes all hold.
     pub(crate) join: Vec<GroupName>,
     pub(crate) leave: Vec<GroupName>,
+    /// The groups are left last: they may be what lets the caller do the rest.
+    pub(crate) leaves_last: bool,
     /// The groups are said, whether or not they differ, so that what is left of the creation is over.
     pub(crate) sets_groups: bool,
     /// Profile fields; `None` as value removes it, so that the default shows.

@@ -8,9 +8,9 @@ use hyper::Method;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::routes::PlanFn;
 use super::unanswered::{Adding, Settled};
-use super::{ApiError, App, Noun, auth, subject};
-use crate::accounts::access::Rights;
+use super::{ApiError, App, Noun, auth};
 use crate::accounts::input::boolean;
 use crate::accounts::secrets::RequestMark;
 use crate::accounts::{Addition, Datacenter, Session, StoreError, Timestamp, User};
@@ -89,7 +89,12 @@ impl Call {
     /// What its credentials are refused with by then.
     fn as_of(&self, now: Timestamp) -> Result<Self, ApiError> {
         let caller = auth::renew(&self.app.directory.read(), &self.caller.credential, now)?;
-        Ok(Self {
+        Ok(self.by(caller, now))
+    }
+
+    /// The same request by `caller`, at `now`.
+    fn by(&self, caller: Caller, now: Timestamp) -> Self {
+        Self {
             app: Arc::clone(&self.app),
             now,
             caller,
@@ -100,7 +105,7 @@ impl Call {
             main_dc: self.main_dc,
             dc: Mutex::default(),
             adding: Mutex::default(),
-        })
+        }
     }
 
     /// The same request as if it came in now.
@@ -111,40 +116,50 @@ impl Call {
         self.as_of(super::now())
     }
 
-    /// Whether `plan` comes to the same as when the call began; the caller's rights.
+    /// Whether `plan` comes to the same as when the call began.
     ///
     /// # Errors
     /// Why not. What a SuperAdmin planned is more than others of the same words: for some, fields are left out.
-    pub(super) fn still_may(&self, plan: fn(&Self) -> Result<(), ApiError>) -> Result<Rights, ApiError> {
+    pub(super) fn still_may(&self, plan: PlanFn) -> Result<(), ApiError> {
         let again = self.again()?;
         plan(&again)?;
         if self.caller.is_super_admin() && !again.caller.is_super_admin() {
             return Err(ApiError::forbidden());
         }
-        Ok(subject::rights(&again, &self.app.directory.read()))
+        Ok(())
     }
 
-    /// Whether the caller still has these rights, amid the call: what ends by the clock alone ends for later ones.
+    /// Whether the call may give somebody something when a part of it is done: a SuperAdmin, as long as he is one; others,
+    /// if `plan` comes to the same still. What ends by the clock alone ends for later calls.
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn still_has(&self, rights: &Rights) -> Result<(), ApiError> {
-        let now = subject::rights(&self.as_of(self.now)?, &self.app.directory.read());
-        if now.covers(rights) { Ok(()) } else { Err(ApiError::forbidden()) }
+    pub(super) fn may_go_on(&self, plan: PlanFn) -> Result<(), ApiError> {
+        let again = self.as_of(self.now)?;
+        match (self.caller.is_super_admin(), again.caller.is_super_admin()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(ApiError::forbidden()),
+            (false, _) => plan(&again),
+        }
     }
 
-    /// The same of a call about the caller himself, which may have taken his credentials and rights: whether somebody else
-    /// has.
+    /// The same of a call about the caller himself, who may have taken his credentials and rights by it: whether somebody
+    /// else has.
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn still_is(&self, rights: &Rights) -> Result<(), ApiError> {
-        let view = self.app.directory.read();
-        let user = view.user_by_id(self.caller.user.id).ok_or_else(ApiError::forbidden)?;
+    pub(super) fn may_go_on_himself(&self, plan: PlanFn) -> Result<(), ApiError> {
+        let user = self.app.directory.read().user_by_id(self.caller.user.id).cloned();
+        let user = user.ok_or_else(ApiError::forbidden)?;
         let takes = |key: &str| self.params.get(key).map(boolean) == Some(Ok(false));
-        let is_active = user.is_active() || takes("is_active");
-        let is_admin = user.super_admin || !rights.super_admin || takes("is_super_admin");
-        if is_active && is_admin { Ok(()) } else { Err(ApiError::forbidden()) }
+        if !(user.is_active() || takes("is_active")) {
+            return Err(ApiError::forbidden());
+        }
+        match (self.caller.is_super_admin(), user.super_admin || takes("is_super_admin")) {
+            (true, true) => Ok(()),
+            (true, false) => Err(ApiError::forbidden()),
+            (false, _) => plan(&self.by(Caller { user, credential: self.caller.credential.clone() }, self.now)),
+        }
     }
 
     /// For another run of the call, which changed nothing.

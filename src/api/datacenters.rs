@@ -144,7 +144,9 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             && !can_own(call, owner, &dc.name).await?
         {
             if let Some(before) = before {
-                directory.update_datacenter(&dc, back(&change, &before)).await.map_err(store)?;
+                let now = directory.look_at_datacenter(&dc.name).await.map_err(store)?;
+                let back = back(&change, &before, now.as_deref().unwrap_or(&dc));
+                directory.update_datacenter(&dc, back).await.map_err(store)?;
             }
             return Err(ApiError::failure(&dc_rules::no_owner(owner)));
         }
@@ -243,14 +245,17 @@ async fn can_own(call: &Call, owner: &UserName, dc: &DcName) -> Result<bool, Api
     Ok(true)
 }
 
-/// What undoes `change`, made to a datacenter that had an owner `before`.
-fn back(change: &DatacenterChange, before: &Datacenter) -> DatacenterChange {
+/// What undoes `change`, made to a datacenter that had an owner `before`, as far as it is so `now`: the rest is by others.
+fn back(change: &DatacenterChange, before: &Datacenter, now: &Datacenter) -> DatacenterChange {
+    let text = |changed: &Option<String>, now: &str, before: &str| {
+        changed.as_ref().filter(|changed| **changed == *now).map(|_| before.to_owned())
+    };
     DatacenterChange {
-        owner: before.owner.clone(),
-        alias: change.alias.as_ref().map(|_| before.alias.to_string()),
-        site: change.site.as_ref().map(|_| before.site.to_string()),
-        access: change.access.map(|_| before.access),
-        desc: change.desc.as_ref().map(|_| before.desc.to_string()),
+        owner: before.owner.clone().filter(|_| now.owner.is_none() || now.owner == change.owner),
+        alias: text(&change.alias, &now.alias, &before.alias),
+        site: text(&change.site, &now.site, &before.site),
+        access: change.access.filter(|changed| *changed == now.access).map(|_| before.access),
+        desc: text(&change.desc, &now.desc, &before.desc),
         sets_groups: false,
     }
 }

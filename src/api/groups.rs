@@ -79,9 +79,10 @@ fn target<'v>(
 pub(super) fn create(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let (new, bound_elsewhere) = plan_create(call)?;
-        bindings::unbind(call, bound_elsewhere).await?;
         let members = new.members.clone();
         let store = |error: StoreError| ApiError::store(&error, Noun::Group);
+        call.announce().await.map_err(store)?;
+        bindings::unbind(call, bound_elsewhere).await?;
         let group = call.app.directory.create_group(new).await.map_err(store)?;
         let group = bindings::settle_group(call, group).await.map_err(store)?;
         let group = bindings::settle_members(call, group, &members).await?;
@@ -106,6 +107,9 @@ pub(super) fn plan_create(call: &Call) -> Result<(NewGroup, Vec<Arc<User>>), Api
     };
     let new = group_rules::create(call.params.object()?, call.arg(0), dc.map(|dc| &dc.name), &lookup);
     let new = new.map_err(|errors| ApiError::failure(&errors))?;
+    let members = new.members.iter().map(|member| Addition::Member(new.name.clone(), member.clone()));
+    let attachment = new.dc_bound.iter().map(|dc| Addition::Attachment(new.name.clone(), dc.clone()));
+    call.adds(members.chain(attachment));
     let users = bindings::bound_elsewhere(&view, &new.members, new.dc_bound.as_slice());
     Ok((new, users))
 }

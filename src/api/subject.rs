@@ -12,13 +12,17 @@ use crate::name::{DcName, GroupName, UserName};
 
 /// What the caller may administer.
 pub(super) fn rights(call: &Call, view: &View<'_>) -> Rights {
-    let caller = &call.caller.user;
-    if caller.super_admin {
-        return Rights::of(caller, &[], &[]);
+    rights_of(view, &call.caller.user)
+}
+
+/// What `user` may administer.
+pub(super) fn rights_of(view: &View<'_>, user: &User) -> Rights {
+    if user.super_admin {
+        return Rights::of(user, &[], &[]);
     }
-    let groups = groups_of(view, caller);
-    let owned = view.datacenters_owned_by(&caller.name);
-    Rights::of(caller, &groups, &owned.iter().map(|dc| &dc.name).collect::<Vec<_>>())
+    let groups = groups_of(view, user);
+    let owned = view.datacenters_owned_by(&user.name);
+    Rights::of(user, &groups, &owned.iter().map(|dc| &dc.name).collect::<Vec<_>>())
 }
 
 /// The groups that `user` is in.

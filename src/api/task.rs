@@ -82,7 +82,7 @@ impl<'a> From<&'a Record> for Line<'a> {
 /// Which records the caller may see.
 struct Sight<'a> {
     user: &'a User,
-    /// Numbers of the datacenters that the caller administers.
+    /// Numbers of the datacenters that the caller administers, without 0: that is every one's that has none yet.
     administers: Vec<u64>,
 }
 
@@ -91,7 +91,7 @@ impl<'a> Sight<'a> {
         let user = &*call.caller.user;
         let groups = subject::groups_of(view, user);
         let dcs = view.datacenters().filter(|dc| access::administers(user, &groups, dc));
-        Self { user, administers: dcs.map(|dc| dc.number).collect() }
+        Self { user, administers: dcs.map(|dc| dc.number).filter(|number| *number != 0).collect() }
     }
 
     /// A SuperAdmin sees all of them, others what they did themselves, what was done to them, and what was done in

@@ -9,17 +9,21 @@ use serde_json::json;
 use super::listing::{Detail, Paging, extended, flag, name};
 use super::represent::{UserObject, main_dc};
 use super::routes::Pending;
+use super::unanswered::Settled;
 use super::{ApiError, Call, DELETIONS, Noun, Params, Reply, bindings, hashing, subject};
 use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
 use crate::accounts::input::boolean;
 use crate::accounts::user_rules::{self, Creation, Lookup, Update, Updating, is_reserved};
-use crate::accounts::{Addition, FIRST_ADMIN, StoreError, User};
+use crate::accounts::{Addition, FIRST_ADMIN, StoreError, User, UserChange};
 use crate::directory::{List, View};
 use crate::name::{DcName, GroupName, UserName};
 
 /// The fields that users can be sorted by.
 pub(super) const ORDER: &[&str] = &["username", "created"];
+
+/// How often it is looked whether one whose groups were replaced is in others again.
+const LOOKS: usize = 8;
 
 /// GET: the users that the caller manages.
 pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
@@ -179,28 +183,25 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let settled = call.settled("groups", || Ok(List::GroupsOf(plan_update(call)?.0.name.clone()))).await?;
         let (user, Update { mut change, password }) = plan_update(call)?;
-        change.leave.retain(|group| settled.has(&Addition::Member(group.clone(), user.name.clone())));
+        let stays = stays(call, &user, &change);
+        // What counts for nothing too: it was given to another one of the name, who went.
+        change.leave = others(&settled, &stays);
         let new_password = password.is_some();
         if let Some(password) = password {
             change.password_hash = Some(hashing::hash(call.app.cost, password).await?);
         }
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
-        // What counts for nothing too: it was given to another one of the name, who went.
-        let dead: Vec<GroupName> = {
-            let view = call.app.directory.read();
-            let shown = subject::groups_of(&view, &user);
-            let known: HashSet<&GroupName> = shown.iter().map(|group| &group.name).chain(&change.join).collect();
-            let dead = settled.all().filter_map(|stored| match stored {
-                Addition::Member(group, _) if !known.contains(group) => Some(group.clone()),
-                _ => None,
-            });
-            dead.collect()
-        };
-        change.leave.extend(dead);
         call.announce().await.map_err(store)?;
         let binds = matches!(change.dc_bound, Some(Some(_)));
         let is_more = binds || change.sets_groups || change.super_admin == Some(true);
+        let is_revoked = change.sets_groups && !change.leaves_last && {
+            let view = call.app.directory.read();
+            subject::rights_of(&view, &user).is_user_admin()
+        };
         let mut user = call.app.directory.update_user(&user, change).await.map_err(store)?;
+        if is_revoked {
+            user = keep_out(call, user, &stays).await?;
+        }
         if is_more {
             user = bindings::settle_user(call, user).await.map_err(store)?;
         }
@@ -213,6 +214,39 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let view = call.app.directory.read();
         Ok(Reply::ok(&UserObject::new(&view, &user, false, call.now)).owned_by(user.number))
     })
+}
+
+/// The groups that the user is in after this change.
+fn stays(call: &Call, user: &User, change: &UserChange) -> HashSet<GroupName> {
+    let view = call.app.directory.read();
+    let leave: HashSet<&GroupName> = change.leave.iter().collect();
+    let now = subject::groups_of(&view, user).into_iter().map(|group| &group.name);
+    now.filter(|group| !leave.contains(group)).chain(&change.join).cloned().collect()
+}
+
+/// The groups that the user is in, and no call is making him a member of, but for those where he stays.
+fn others(settled: &Settled, stays: &HashSet<GroupName>) -> Vec<GroupName> {
+    let others = settled.all().filter_map(|stored| match stored {
+        Addition::Member(group, _) if !stays.contains(group) => Some(group.clone()),
+        _ => None,
+    });
+    others.collect()
+}
+
+/// After the groups of one who manages others were replaced: amid that he may have made himself a member of others by what
+/// those that were not left yet let him do.
+async fn keep_out(call: &Call, mut user: Arc<User>, stays: &HashSet<GroupName>) -> Result<Arc<User>, ApiError> {
+    for _ in 0..LOOKS {
+        let settled = call.settled("groups", || Ok(List::GroupsOf(user.name.clone()))).await?;
+        let leave = others(&settled, stays);
+        if leave.is_empty() {
+            break;
+        }
+        let change = UserChange { leave, ..UserChange::default() };
+        let updated = call.app.directory.update_user(&user, change).await;
+        user = updated.map_err(|error| ApiError::store(&error, Noun::User))?;
+    }
+    Ok(user)
 }
 
 pub(super) fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> {
@@ -232,7 +266,12 @@ pub(super) fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> 
     };
     let target = Updating { user, groups: &groups, rights: &rights, dc };
     let update = user_rules::update(call.params.object()?, &target, &lookup);
-    let update = update.map_err(|errors| ApiError::failure(&errors))?;
+    let mut update = update.map_err(|errors| ApiError::failure(&errors))?;
+    // What one gives himself is no reason for others not to take it away.
+    if call.caller.is(&user.name) && !rights.super_admin {
+        update.change.leaves_last = true;
+        return Ok((user.clone(), update));
+    }
     call.adds(update.change.join.iter().map(|group| Addition::Member(group.clone(), user.name.clone())));
     Ok((user.clone(), update))
 }

@@ -43,15 +43,15 @@ async fn once(
     // What was decided may be over once the first change's turn has come: then this is the answer.
     let refusal = Arc::new(OnceLock::new());
     let assent = {
-        let (call, refusal, rights) = (Arc::clone(call), Arc::clone(&refusal), OnceLock::new());
+        let (call, refusal) = (Arc::clone(call), Arc::clone(&refusal));
         let about_himself = endpoint.route.pattern.starts_with("accounts/user/{user}")
             && UserName::parse(call.arg(0)).is_ok_and(|name| call.caller.is(&name));
         move |begun: bool| {
-            let asked = match (rights.get(), plan) {
-                (Some(rights), _) if begun && about_himself => call.still_is(rights),
-                (Some(rights), _) if begun => call.still_has(rights),
-                (_, Some(plan)) => call.still_may(plan).map(|now| drop(rights.set(now))),
-                (_, None) => Ok(()),
+            let Some(plan) = plan else { return true };
+            let asked = match (begun, about_himself) {
+                (false, _) => call.still_may(plan),
+                (true, false) => call.may_go_on(plan),
+                (true, true) => call.may_go_on_himself(plan),
             };
             asked.map_err(|error| refusal.set(error)).is_ok()
         }

@@ -2,7 +2,7 @@
 //! `usherUnanswered` in the entry that they share. Each holds the time, a random number, and a digest for each addition.
 //! Which calls say what is `api`'s business.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,13 +33,21 @@ type Key = [u8; 8];
 #[derive(Debug)]
 pub(crate) struct Announcement(Vec<u8>);
 
-/// Announcements that are over and may still be there, since the server could not be asked to remove them.
+/// Announcements that are over since then and may still be there, because the server could not be asked to remove them.
 #[derive(Debug, Default)]
-pub(super) struct Over(Mutex<HashSet<Vec<u8>>>);
+pub(super) struct Over(Mutex<HashMap<Vec<u8>, Instant>>);
 
 impl Over {
-    fn change<T>(&self, change: impl FnOnce(&mut HashSet<Vec<u8>>) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut HashMap<Vec<u8>, Instant>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Those that count for somebody still; the others are forgotten.
+    fn left(&self) -> Vec<Vec<u8>> {
+        self.change(|over| {
+            over.retain(|_, since| since.elapsed().as_secs() < COUNTS_FOR);
+            over.keys().cloned().collect()
+        })
     }
 }
 
@@ -101,19 +109,28 @@ impl Directory {
 
     /// Ends it once the server can be asked to; here it counts no longer from now on.
     fn withdraw_later(&self, value: Vec<u8>) {
-        self.0.over.change(|over| over.insert(value.clone()));
-        let directory = self.clone();
-        tokio::spawn(async move {
-            let begin = Instant::now();
-            // After that it counts for nobody.
-            while begin.elapsed().as_secs() < COUNTS_FOR {
-                tokio::time::sleep(AGAIN).await;
-                if directory.is_withdrawn(&value).await {
+        let is_first = self.0.over.change(|over| {
+            over.insert(value, Instant::now());
+            over.len() == 1
+        });
+        if is_first {
+            tokio::spawn(self.clone().withdraw_left());
+        }
+    }
+
+    async fn withdraw_left(self) {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            for value in self.0.over.left() {
+                if !self.is_withdrawn(&value).await {
                     break;
                 }
+                self.0.over.change(|over| over.remove(&value));
             }
-            directory.0.over.change(|over| over.remove(&value));
-        });
+            if self.0.over.change(|over| over.is_empty()) {
+                break;
+            }
+        }
     }
 
     /// What the list holds in the directory, without what is announced: both as of one moment, since one search sees one
@@ -161,7 +178,7 @@ impl Directory {
         let (now, mut announced, mut old) = (now(), HashSet::new(), Vec::new());
         let over = self.0.over.change(|over| over.clone());
         let there = state.iter().flat_map(|raw| raw.values("usherunanswered"));
-        for value in there.filter(|value| !over.contains(*value)) {
+        for value in there.filter(|value| !over.contains_key(*value)) {
             match std::str::from_utf8(value).ok().and_then(|value| parse(value, now)) {
                 Some(keys) => announced.extend(keys),
                 None => old.push(value.clone()),

@@ -148,15 +148,18 @@ impl Operation<'_> {
     }
 }
 
-/// Whether these values of the attribute make somebody a member, an owner or an administrator, or let him in.
+/// Whether these values of the attribute make somebody a member, an owner or an administrator, hand something to those of
+/// a datacenter, or let him in.
 fn grants(attribute: &str, values: &[Vec<u8>]) -> bool {
     match attribute {
         "member"
         | schema::DATACENTER_LINK
         | schema::PERMISSION
+        | schema::DC_BOUND
         | schema::OWNER
         | schema::PASSWORD
         | schema::SSH_PUBLIC_KEY => !values.is_empty(),
+        schema::ACCESS => values.iter().any(|value| *value == b"1"),
         schema::SUPER_ADMIN | schema::API_ACCESS | schema::ACTIVE => values.iter().any(|value| *value == b"TRUE"),
         _ => false,
     }

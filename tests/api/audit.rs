@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::pair::BASE;
 use crate::support::{Usherd, eventually_true};
-use crate::world::World;
+use crate::world::{World, user_body};
 
 /// A world whose daemon logs everything, and its audit file.
 fn with_file() -> (World, PathBuf) {
@@ -216,6 +217,24 @@ fn a_logged_write_is_shown_to_whom_it_concerns_and_to_the_datacenters_admins() {
     let failed = world.login("u1").put("/accounts/user/u1/", &json!({"is_super_admin": true})).json();
     let failed = failed["task_id"].as_str().unwrap();
     assert_eq!([sees("u1", failed), sees("ua", failed)], [200, 403]);
+}
+
+#[test]
+fn datacenters_that_have_no_number_yet_are_not_one() {
+    let world = World::new();
+    for (name, owner) in [("lda", "u1"), ("ldb", "u2")] {
+        world.usherd.ldap().add(&format!(
+            "dn: cn={name},ou=datacenters,{BASE}\nobjectClass: usherDatacenter\ncn: {name}\nusherAlias: {name}\n\
+             usherSite: {name}.example.com\nusherOwner: uid={owner},ou=people,{BASE}\nusherAccess: 3\n"
+        ));
+        let shown = || world.root.get(&format!("/dc/{name}/")).status == 200;
+        eventually_true(Duration::from_secs(5), "the datacenter is seen", shown);
+    }
+    let bound = world.root.post("/accounts/user/bound/", &user_body("bound", &json!({"dc": "ldb"}))).json();
+    let id = bound["task_id"].as_str().unwrap();
+    let owner = world.login("u1");
+    assert_eq!(owner.get("/task/log/").json()["results"], json!([]));
+    assert_eq!(owner.get(&format!("/task/{id}/")).status, 403);
 }
 
 #[test]

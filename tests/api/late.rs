@@ -106,6 +106,101 @@ fn whoever_loses_what_lets_him_amid_a_call_gives_nobody_anything_from_then_on() 
     }
 }
 
+/// Changes the object by the one daemon, and waits until the other one shows it so.
+fn change(pair: &Pair, path: &str, body: &Value) {
+    let changed = pair.fresh.put(path, body).result(200);
+    let shown = || pair.stale.get(path).result(200) == changed;
+    eventually_true(Duration::from_secs(5), "the second daemon knows it", shown);
+}
+
+#[test]
+fn a_user_admin_gives_nothing_from_when_he_whom_it_is_about_or_what_he_gives_is_no_more_his() {
+    let pair = Pair::new();
+    for name in ["g1", "g2"] {
+        pair.group(name, json!({"dc": "dc3", "permissions": ["admin", "user_admin"]}));
+    }
+    pair.proxy.release();
+    let ua = pair.second.login("ua", "pw-ua");
+    let (others, own) = (json!({"groups": ["g1", "g2"]}), json!({"groups": ["admins3", "g1", "g2"]}));
+    let (u2, ua_path, admins, g2) = (user("u2"), user("ua"), group("admins3"), group("g2"));
+    // Whom he makes a member of two groups; what is changed when the first membership is on its way; the answer.
+    for (about, call, object, changes, status) in [
+        (&u2, &others, &admins, json!({"permissions": []}), 403),
+        (&u2, &others, &u2, json!({"dc_bound": false, "is_super_admin": true}), 403),
+        (&u2, &others, &g2, json!({"dc_bound": false}), 400),
+        (&ua_path, &own, &g2, json!({"dc_bound": false}), 400),
+        (&ua_path, &own, &ua_path, json!({"is_active": false}), 403),
+    ] {
+        change(&pair, &admins, &json!({"permissions": ["admin", "user_admin"]}));
+        change(&pair, &g2, &json!({"dc_bound": true, "dc": "dc3"}));
+        change(&pair, &ua_path, &json!({"groups": ["admins3"], "is_active": true}));
+        change(&pair, &u2, &json!({"is_super_admin": false, "groups": []}));
+        change(&pair, &u2, &json!({"dc_bound": true, "dc": "dc3"}));
+        let call = || ua.put(about, call).status;
+        let answer = pair.proxy.before(Request::GroupChange, call, || change(&pair, object, &changes));
+        assert_eq!(answer, status, "{about} {object} {changes}");
+        let groups = pair.fresh.get(about).result(200)["groups"].clone();
+        assert!(!groups.as_array().unwrap().contains(&json!("g2")), "{about} {object} {changes}: {groups}");
+    }
+}
+
+#[test]
+fn who_gives_himself_groups_loses_them_by_the_answer_of_who_takes_them() {
+    let pair = Pair::new();
+    for name in ["g1", "g2", "g3"] {
+        pair.group(name, json!({"dc": "dc3", "permissions": ["admin", "user_admin"]}));
+    }
+    pair.proxy.release();
+    let ua = pair.second.login("ua", "pw-ua");
+    change(&pair, &user("ua"), &json!({"groups": ["admins3", "g1"]}));
+    // The membership is there, and the call that gave it not answered.
+    let taken = std::thread::scope(|scope| {
+        pair.proxy.hold_results();
+        let call = scope.spawn(|| ua.put(&user("ua"), &json!({"groups": ["admins3", "g1", "g2"]})).status);
+        let shown = || pair.fresh.get(&user("ua")).result(200)["groups"].as_array().unwrap().contains(&json!("g2"));
+        eventually_true(Duration::from_secs(5), "the membership is seen", shown);
+        let taken = pair.fresh.put(&user("ua"), &json!({"groups": []})).result(200);
+        pair.proxy.release();
+        call.join().unwrap();
+        taken
+    });
+    assert_eq!(taken["groups"], json!([]));
+    assert_eq!(pair.fresh.get(&user("ua")).result(200)["groups"], json!([]));
+    assert_eq!(ua.get("/accounts/user/").status, 403);
+}
+
+#[test]
+fn a_password_that_comes_with_a_promotion_is_the_one_that_holds() {
+    let pair = Pair::new();
+    pair.part();
+    pair.proxy.release();
+    let ua = pair.first.login("ua", "pw-ua");
+    let good = json!({"password": "good", "is_super_admin": true, "dc_bound": false, "groups": []});
+    let evil = || {
+        let shown = || pair.fresh.get(&user("u1")).result(200)["is_super_admin"] == true;
+        eventually_true(Duration::from_secs(5), "the promotion is written with the password", shown);
+        ua.put(&user("u1"), &json!({"password": "evil"})).result(403);
+    };
+    // The password is written; that he leaves his group is on its way.
+    let promoted = pair.proxy.before(Request::GroupChange, || pair.stale.put(&user("u1"), &good).status, evil);
+    assert_eq!(promoted, 200);
+    pair.first.login("u1", "good");
+}
+
+#[test]
+fn the_password_of_whom_somebody_has_promoted_meanwhile_stays() {
+    let pair = Pair::new();
+    pair.part();
+    pair.proxy.release();
+    let ua = pair.second.login("ua", "pw-ua");
+    let call = || ua.put(&user("u2"), &json!({"email": "u2@example.org", "password": "evil"})).status;
+    // The address is written, and the password is on its way.
+    let promote = || change(&pair, &user("u2"), &json!({"dc_bound": false, "is_super_admin": true}));
+    assert_eq!(pair.proxy.before(Request::NewPassword, call, promote), 403);
+    assert_eq!(pair.fresh.get(&user("u2")).result(200)["email"], "u2@example.org");
+    pair.first.login("u2", "pw-u2");
+}
+
 #[test]
 fn a_call_about_the_caller_himself_may_end_what_it_was_made_with() {
     let world = World::new();
@@ -131,6 +226,9 @@ fn a_call_about_the_caller_himself_may_end_what_it_was_made_with() {
         let answer = caller.put(&user(name), &Value::Object(body));
         assert_eq!(answer.result(200)["groups"], json!(["g1", "g2"]), "{name}");
     }
+    let ua = world.login("ua");
+    let change = json!({"groups": ["staff3"], "password": "another", "first_name": "N", "is_active": false});
+    assert_eq!(ua.put(&user("ua"), &change).result(200)["groups"], json!(["staff3"]));
 }
 
 fn rename(ldap: &Ldap, dn: &str, rdn: &str) {

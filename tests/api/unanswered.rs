@@ -57,29 +57,34 @@ fn what_a_call_adds_is_left_alone_by_all_daemons_until_it_is_answered() {
     let post = |path: &'static str, body: Value| move |api: &Api| api.post(path, &body);
     type Step<'a> = (&'a (dyn Fn(&Api) -> Response + Sync), &'a str);
     let (group, user, dc) = ("/accounts/group/ga/", "/accounts/user/free/", "/dc/dc4/");
+    let u4 = "/accounts/user/u4/";
     let users = |name: &str| put(group, json!({ "users": [name] }));
     let groups = |name: &str| put(user, json!({ "groups": [name] }));
     let attached = |name: &str| put(dc, json!({ "groups": [name] }));
     let born = post("/accounts/user/born/", user_body("born", &json!({"dc_bound": false, "groups": ["ga"]})));
     let attach = post("/dc/dc4/group/ga/", json!({}));
     // What each step adds is shown under its name.
-    let cases: [(&str, &str, [Step<'_>; 2]); 6] = [
+    let made = post("/accounts/group/made/", json!({"dc": "dc4", "users": ["u4"]}));
+    let cases: [(&str, &str, [Step<'_>; 2]); 8] = [
         (group, "users", [(&users("u4"), "u4"), (&users("free"), "free")]),
         (group, "users", [(&groups("ga"), "free"), (&users("u4"), "u4")]),
         (user, "groups", [(&groups("ga"), "ga"), (&groups("gb"), "gb")]),
         (group, "users", [(&born, "born"), (&users("u4"), "u4")]),
         (dc, "groups", [(&attached("ga"), "ga"), (&attached("gb"), "gb")]),
         (dc, "groups", [(&attach, "ga"), (&attached("gb"), "gb")]),
+        (dc, "groups", [(&made, "made"), (&attached("gb"), "gb")]),
+        (u4, "groups", [(&made, "made"), (&put(u4, json!({"groups": ["staff4"]})), "staff4")]),
     ];
     for (other_daemon, (path, key, [(first, one), (second, other)])) in
         [&api, &root].into_iter().flat_map(|other| cases.iter().map(move |case| (other, case)))
     {
-        for (path, empty) in [(group, "users"), (user, "groups"), (dc, "groups")] {
+        for (path, empty) in [(group, "users"), (user, "groups"), (u4, "groups"), (dc, "groups")] {
             // It is answered: what it added may go, whichever daemon it was.
             other_daemon.put(path, &json!({ empty: [] })).result(200);
             assert_eq!(names(other_daemon, path, empty), [""; 0]);
         }
         root.delete("/accounts/user/born/");
+        root.delete("/accounts/group/made/");
         let shows = |name: &str| names(other_daemon, path, key).iter().any(|shown| shown == name);
         let calls: [&(dyn Fn() -> Response + Sync); 2] = [&|| first(&api), &|| second(other_daemon)];
         one_after_the_other(&proxy, calls, [&|| shows(one), &|| shows(other)]);

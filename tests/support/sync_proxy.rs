@@ -1,5 +1,5 @@
 //! A socket in front of an LDAP server's own, which can hold back what content sync says: whoever connects through it
-//! then has an old replica, while all else passes. Or what the server says to changes of groups, which are done then and
+//! then has an old replica, while all else passes. Or what the server says to writes of groups, which are done then and
 //! not yet answered. It can hold requests too, on their way to the server.
 
 use std::collections::HashSet;
@@ -14,9 +14,10 @@ use std::time::Duration;
 /// The control that makes a search one for content sync (RFC 4533), as the request carries it.
 const SYNC_REQUEST: &[u8] = b"1.3.6.1.4.1.4203.1.9.1.1";
 
-/// The tags of a DelRequest and a ModifyRequest (RFC 4511, 4.8 and 4.6).
+/// The tags of a DelRequest, a ModifyRequest and an AddRequest (RFC 4511, 4.8, 4.6 and 4.7).
 const DELETION: u8 = 0x4a;
 const MODIFY: u8 = 0x66;
+const ADD: u8 = 0x68;
 
 /// What is in the DN of a group.
 const GROUPS: &[u8] = b"ou=groups,";
@@ -32,8 +33,10 @@ pub(crate) struct SyncProxy {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
     Deletion,
-    /// A modify of a group.
+    /// A modify or an add of a group.
     GroupChange,
+    /// A modify of a password.
+    NewPassword,
     ContentSync,
     /// A search for how far the server is.
     ContextCsn,
@@ -43,7 +46,8 @@ impl Request {
     fn of(message: &[u8]) -> Option<Self> {
         match operation(message) {
             DELETION => Some(Self::Deletion),
-            MODIFY if contains(message, GROUPS) => Some(Self::GroupChange),
+            MODIFY | ADD if contains(message, GROUPS) => Some(Self::GroupChange),
+            MODIFY if contains(message, b"userPassword") => Some(Self::NewPassword),
             _ if contains(message, SYNC_REQUEST) => Some(Self::ContentSync),
             _ if contains(message, b"contextCSN") => Some(Self::ContextCsn),
             _ => None,
@@ -184,7 +188,7 @@ fn connect(client: UnixStream, server: UnixStream, gate: &Arc<Mutex<Gate>>, requ
                 Some(Request::GroupChange) => {
                     changes.lock().unwrap().insert(message_id(&message).to_vec());
                 }
-                Some(Request::Deletion | Request::ContextCsn) | None => {}
+                Some(Request::Deletion | Request::NewPassword | Request::ContextCsn) | None => {}
             }
             // Those that come after it pass, as in a server that works on several at a time.
             if let Some(request) = request.filter(|request| requests.hold(*request)) {

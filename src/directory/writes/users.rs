@@ -102,7 +102,8 @@ impl Directory {
     }
 
     /// Changes the named fields. What takes rights away is written first, what grants them last; but a password before all,
-    /// with an address that may be taken, since the directory's policy may refuse it: then nothing is changed.
+    /// with an address that may be taken, since the directory's policy may refuse it: then nothing is changed. In the same
+    /// modify is what may end others' rights to the user, so that no password of theirs comes between.
     pub(crate) async fn update_user(&self, user: &User, change: UserChange) -> Result<Arc<User>, StoreError> {
         self.0.told(user.id, self.change_all(user, change).await)
     }
@@ -115,6 +116,10 @@ impl Directory {
                 email: change.email.take(),
                 password_hash: change.password_hash.take(),
                 while_password: change.while_password.take(),
+                is_active: change.is_active.take(),
+                super_admin: change.super_admin.take(),
+                api_access: change.api_access.take(),
+                dc_bound: change.dc_bound.take_if(|bound| bound.is_none()),
                 ..UserChange::default()
             };
             inner.change_password(self, user, &first).await?;
@@ -124,14 +129,27 @@ impl Directory {
         if is_about_groups && inner.look_at(&inner.decoder.tree.user(&user.name)).await? != Some(user.id) {
             return Err(StoreError::NotFound);
         }
-        for group in &change.leave {
-            inner.leave(group, &user.name).await?;
+        let join = async || {
+            // What was joined before a refusal is settled all the same.
+            let all = inner.join(&joined, &user.name).await;
+            self.settle_joined(user, &change.join).await?;
+            all
+        };
+        let leave = async || {
+            for group in &change.leave {
+                inner.leave(group, &user.name).await?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        if change.leaves_last {
+            join().await?;
+            inner.change_user(self, user, &change).await?;
+            leave().await?;
+        } else {
+            leave().await?;
+            inner.change_user(self, user, &change).await?;
+            join().await?;
         }
-        inner.change_user(self, user, &change).await?;
-        // What was joined before a refusal is settled all the same.
-        let all = inner.join(&joined, &user.name).await;
-        self.settle_joined(user, &change.join).await?;
-        all?;
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
 
