@@ -198,6 +198,7 @@ pub(super) fn details(call: &Call) -> Result<Reply, ApiError> {
 
 /// `DELETE /task/(id)/`: a SuperAdmin's, and there is never a task to delete.
 pub(super) fn delete(call: &Call) -> Result<Reply, ApiError> {
+    enter_named(call, &call.app.directory.read())?;
     if !call.caller.is_super_admin() {
         return Err(ApiError::denied());
     }

@@ -233,7 +233,8 @@ fn datacenters_that_have_no_number_yet_are_not_one() {
     let bound = world.root.post("/accounts/user/bound/", &user_body("bound", &json!({"dc": "ldb"}))).json();
     let id = bound["task_id"].as_str().unwrap();
     let owner = world.login("u1");
-    assert_eq!(owner.get("/task/log/").json()["results"], json!([]));
+    let log = owner.get("/task/log/").json()["results"].as_array().unwrap().clone();
+    assert!(log.iter().all(|line| line["object_name"] == "u1"), "{log:?}");
     assert_eq!(owner.get(&format!("/task/{id}/")).status, 403);
 }
 
@@ -263,6 +264,18 @@ fn there_are_no_asynchronous_tasks() {
     assert_eq!(api.json("DELETE", &format!("/task/{id}/"), &json!({})).detail(404), "Task does not exist");
     assert_eq!(api.json("DELETE", "/task/xyz/", &json!({})).detail(403), "Permission denied");
     assert_eq!(usherd.anonymous().get("/task/log/").status, 403);
+    // The datacenter that is named is looked for first, whoever asks.
+    api.post("/accounts/user/bob/", &user_body("bob", &json!({"dc_bound": false}))).result(201);
+    let bob = usherd.login("bob", "pw-bob");
+    let nowhere = json!({"dc": "nowhere"});
+    for answer in [
+        bob.get(&format!("/task/{id}/?dc=nowhere")),
+        bob.get(&format!("/task/{id}/done/?dc=nowhere")),
+        bob.put(&format!("/task/{id}/cancel/"), &nowhere),
+        bob.json("DELETE", &format!("/task/{id}/"), &nowhere),
+    ] {
+        assert_eq!(answer.detail(404), "Datacenter not found");
+    }
 }
 
 #[test]

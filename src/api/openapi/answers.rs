@@ -128,7 +128,9 @@ pub(super) fn of(operation: &Operation, handler: Handler) -> Value {
     }
     put(StatusCode::SERVICE_UNAVAILABLE, shared_answer("Unavailable"));
     if operation.method == Method::GET {
-        if !operation.query.is_empty() {
+        // A datacenter is there or not, whatever its name is.
+        let can_be_invalid = |query: &Query| !matches!(query, Query::TaskDc | Query::CurrentDc);
+        if operation.query.iter().any(can_be_invalid) {
             put(StatusCode::BAD_REQUEST, shared_answer("Invalid"));
         }
     } else {
@@ -206,7 +208,9 @@ fn bad_request(operation: &Operation) -> &'static str {
         "InvalidLogin"
     } else if operation.refusals.contains(&Refusal::Relations) {
         "InvalidOrRelated"
-    } else if operation.body.is_some() || matches!(operation.success, Success::Created(_) | Success::Deleted) {
+    } else if operation.success != Success::Never
+        && (operation.body.is_some() || matches!(operation.success, Success::Created(_) | Success::Deleted))
+    {
         "InvalidBody"
     } else {
         "Malformed"

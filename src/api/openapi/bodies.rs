@@ -31,6 +31,7 @@ pub(super) fn schemas(profile: &config::Profile) -> Vec<Named> {
         ("SshKeyCreate", ssh_key_create()),
         ("GroupCreate", group_create()),
         ("GroupUpdate", group_update()),
+        ("CurrentDatacenter", object(&[], vec![("dc", dc_name(super::CURRENT_DC))])),
         ("DatacenterCreate", datacenter_create()),
         ("DatacenterUpdate", object(&[], datacenter_fields())),
     ]

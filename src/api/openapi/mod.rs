@@ -22,6 +22,9 @@ use crate::name::{DcName, GroupName, KeyTitle, UserName};
 const WIDE: &str = "^[A-Za-z0-9@.+_-]+$";
 /// What `{group}`, `{permission}` and `{dc}` take.
 const NARROW: &str = "^[A-Za-z0-9._-]+$";
+/// What `dc` is for where nothing depends on it.
+const CURRENT_DC: &str = "The name of a datacenter that the caller may see; the answer names it.";
+
 /// What may stand where a task id is expected.
 const TASK: &str = "^[A-Za-z0-9-]+$";
 
@@ -211,6 +214,7 @@ fn query_parameter(query: Query) -> Value {
         Query::LogLimit => "log_limit",
         Query::LogAfter => "log_after",
         Query::TaskDc => "task_dc",
+        Query::CurrentDc => "current_dc",
         Query::OrderBy(fields) => return order_by(fields),
     };
     reference("parameters", name)
@@ -260,6 +264,7 @@ fn parameters() -> Vec<bodies::Named> {
         ("active", query("active", "The same as is_active, which counts if both are given.", flag(true))),
         ("limit", query("limit", "The most objects of a page.", or_empty(json!({ "type": "integer", "minimum": 1 })))),
         ("after", query("after", "The name of the last object of the page before.", json!({ "type": "string" }))),
+        ("current_dc", query("dc", CURRENT_DC, or_empty(word(NARROW, DcName::MAX)))),
         ("task_dc", query("dc", "A datacenter's name: its tasks alone.", or_empty(word(NARROW, DcName::MAX)))),
         (
             "log_after",

@@ -41,6 +41,8 @@ pub(super) enum Query {
     LogAfter,
     /// The datacenter whose tasks are asked for.
     TaskDc,
+    /// The request's current datacenter.
+    CurrentDc,
 }
 
 /// What is answered when it works; schemas by their components' names.
@@ -77,7 +79,7 @@ pub(super) enum Refusal {
     Login,
 }
 
-use Query::{Active, After, Extended, Full, IsActive, Limit, LogAfter, LogLimit, OrderBy, TaskDc};
+use Query::{Active, After, CurrentDc, Extended, Full, IsActive, Limit, LogAfter, LogLimit, OrderBy, TaskDc};
 use Refusal::{Exists, Login, MainDatacenter, Missing, NoAsyncTask, NoTask, NotCancelable, Relations};
 use Success::{Bare, Created, Deleted, List, Never, Objects, One};
 
@@ -456,8 +458,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "Show task",
         about: "For SuperAdmins, for the user who made the change, and where it was made for the user whom it concerns \
                 and for admins of its datacenter.",
+        query: &[CurrentDc],
         success: Bare("TaskLogEntry"),
-        refusals: &[NoTask],
+        refusals: &[NoTask, Missing(Noun::Datacenter)],
         ..BASE
     },
     Operation {
@@ -466,7 +469,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "delete_task",
         summary: "Delete task",
         about: "For SuperAdmins. There is never a task to delete.",
-        refusals: &[NoTask],
+        body: Some("CurrentDatacenter"),
+        refusals: &[NoTask, Missing(Noun::Datacenter)],
         ..BASE
     },
     Operation {
@@ -474,7 +478,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "show_task_status",
         summary: "Show task status",
         about: ANY,
-        refusals: &[NoAsyncTask],
+        query: &[CurrentDc],
+        refusals: &[NoAsyncTask, Missing(Noun::Datacenter)],
         ..BASE
     },
     Operation {
@@ -482,7 +487,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "show_task_state",
         summary: "Show task state",
         about: ANY,
-        refusals: &[NoAsyncTask],
+        query: &[CurrentDc],
+        refusals: &[NoAsyncTask, Missing(Noun::Datacenter)],
         ..BASE
     },
     Operation {
@@ -490,7 +496,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "show_task_done",
         summary: "Show whether task is done",
         about: ANY,
-        refusals: &[NoAsyncTask],
+        query: &[CurrentDc],
+        refusals: &[NoAsyncTask, Missing(Noun::Datacenter)],
         ..BASE
     },
     Operation {
@@ -499,7 +506,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         id: "cancel_task",
         summary: "Cancel task",
         about: ANY,
-        refusals: &[NotCancelable],
+        body: Some("CurrentDatacenter"),
+        refusals: &[NotCancelable, Missing(Noun::Datacenter)],
         ..BASE
     },
 ];
