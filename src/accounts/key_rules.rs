@@ -77,7 +77,7 @@ fn key(value: &Value, policy: &Policy) -> Result<PublicKey, Vec<Message>> {
 fn expires(value: &Value, now: Timestamp) -> Result<Option<Timestamp>, Message> {
     let text = match value {
         Value::Null => return Ok(None),
-        Value::String(text) => text.trim(),
+        Value::String(text) => text.as_str(),
         _ => return Err(INVALID),
     };
     if text.is_empty() {

@@ -24,8 +24,21 @@ impl Timestamp {
         Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
     }
 
-    /// Parses RFC 3339 with an offset.
+    /// Parses the `date-time` of RFC 3339.
     pub(crate) fn parse_rfc3339(text: &str) -> Option<Self> {
+        // The crate's parser takes more: other separators, parts left out, offsets beyond a day.
+        let text = text.to_ascii_uppercase();
+        let form = text.replace(|c: char| c.is_ascii_digit(), "0");
+        let rest = form.strip_prefix("0000-00-00T00:00:00")?;
+        let zone = rest.strip_prefix(".0").map_or(rest, |more| more.trim_start_matches('0'));
+        let is_zone = match zone {
+            "Z" => true,
+            "+00:00" | "-00:00" => text[text.len() - "00:00".len()..] < *"24",
+            _ => false,
+        };
+        if !is_zone {
+            return None;
+        }
         text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_microsecond()))
     }
 
@@ -102,6 +115,36 @@ mod tests {
         assert_eq!(Timestamp::parse_generalized(&t.generalized()), Some(t));
         assert_eq!(t.rfc3339_offset(), "2026-11-24T00:16:37.567497+00:00");
         assert_eq!(Timestamp::parse_rfc3339("2026-11-24T00:16:37.567497Z"), Some(t));
+    }
+
+    #[test]
+    fn a_time_in_the_api_is_of_the_form_of_rfc_3339() {
+        let noon = Some(Timestamp::parse_generalized("20300101120000Z").unwrap());
+        for text in ["2030-01-01T12:00:00Z", "2030-01-01t12:00:00.000z", "2030-01-01T14:30:00+02:30"] {
+            assert_eq!(Timestamp::parse_rfc3339(text), noon, "{text}");
+        }
+        assert!(Timestamp::parse_rfc3339("2030-01-01T12:00:00-23:59").is_some());
+        for bad in [
+            "",
+            "2030-01-01",
+            "2030-01-01T12:00Z",
+            "2030-01-01T12:00:00",
+            "2030-01-01 12:00:00Z",
+            " 2030-01-01T12:00:00Z",
+            "2030-01-01T12:00:00+0100",
+            "2030-01-01T12:00:00+01",
+            "2030-01-01T12:00:00+24:00",
+            "2030-01-01T12:00:00+01:60",
+            "2030-01-01T12:00:00,5Z",
+            "2030-01-01T12:00:00.Z",
+            "2030-13-01T12:00:00Z",
+            "2030-01-01T25:00:00Z",
+            "2030-01-01T12:00:00Z[UTC]",
+            "20300101T120000Z",
+            "2030-01-01T12:00:00Žá:é",
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(bad), None, "{bad:?}");
+        }
     }
 
     #[test]
