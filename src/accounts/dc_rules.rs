@@ -98,7 +98,8 @@ pub(crate) fn update(body: &Map<String, Value>, dc: &Datacenter, lookup: &Lookup
     if !input.errors.is_empty() {
         return Err(input.errors);
     }
-    let owner = owner.map(|owner| owner.name.clone());
+    // The present owner is no change, and stays what else he is.
+    let owner = owner.map(|owner| owner.name.clone()).filter(|owner| dc.owner.as_ref() != Some(owner));
     let sets_groups = groups.is_some();
     Ok(Update { change: DatacenterChange { alias, site, owner, access, desc, sets_groups }, groups })
 }

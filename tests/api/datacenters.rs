@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{Api, Usherd, eventually_true};
-use crate::world::World;
+use crate::world::{World, user_body};
 
 const REQUIRED: &str = "This field is required.";
 const INVALID: &str = "Invalid value.";
@@ -34,6 +34,14 @@ fn no_owner_is_the_caller_and_leaves_the_owner_as_he_is() {
         let body = json!({"site": "dc2.example.com", "owner": nobody});
         assert_eq!(made(&root, "/dc/dc2/", &body)["owner"], "admin");
         assert_eq!(root.put("/dc/main/", &json!({"owner": nobody})).result(200)["owner"], "admin");
+    }
+    // Nor is he a new one who is it already.
+    root.post("/accounts/user/bob/", &user_body("bob", &json!({"dc_bound": false}))).result(201);
+    root.post("/dc/dc3/", &json!({"site": "dc3.example.com", "owner": "bob"})).result(201);
+    root.put("/accounts/user/bob/", &json!({"dc_bound": true, "dc": "main"})).result(200);
+    for body in [json!({"owner": "Bob"}), json!({})] {
+        root.put("/dc/dc3/", &body).result(200);
+        assert_eq!(root.get("/accounts/user/bob/").result(200)["dc_bound"], true, "{body}");
     }
     let wrong = |owner: Value| root.post("/dc/dc2/", &json!({"site": "dc2.example.com", "owner": owner})).result(400);
     for name in ["nobody", "<x>", " admin", "_system", &"o".repeat(255)] {
