@@ -29,8 +29,8 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
         let groups = subject::groups_of(&view, &call.caller.user);
         let may_see = |dc: &Datacenter| access::may_see(&call.caller.user, &groups, dc);
         let find = |name: &str| {
-            let dc = view.datacenter(&DcName::parse(name).ok()?);
-            dc.or_else(|| view.gone_datacenter(name)).filter(|dc| may_see(dc))
+            let dc = view.datacenter(&DcName::parse(name).ok()?).filter(|dc| may_see(dc));
+            dc.or_else(|| view.former_datacenter(name, may_see))
         };
         let page = paging.page(view.datacenters().filter(|dc| may_see(dc)).collect(), find)?;
         page.into_iter().cloned().collect()

@@ -35,7 +35,10 @@ pub(super) fn select(
 ) -> Result<(Detail, Vec<Arc<Group>>), ApiError> {
     let detail = Detail::parse(&call.params)?;
     let paging = Paging::parse(&call.params, ORDER)?;
-    let find = |name: &str| subject::group(view, name).or_else(|| view.gone_group(name)).filter(|group| visible(group));
+    let find = |name: &str| {
+        let group = subject::group(view, name).filter(|group| visible(group));
+        group.or_else(|| view.former_group(name, &visible))
+    };
     let groups = paging.page(view.groups().filter(|group| visible(group)).collect(), find)?;
     Ok((detail, groups.into_iter().cloned().collect()))
 }

@@ -137,7 +137,9 @@ impl Paging {
             let ordering = if field == 0 { a.name().cmp(b.name()) } else { a.compare_created(b) };
             if descending { ordering.reverse() } else { ordering }
         });
-        let names = std::iter::once_with(|| a.name().cmp(b.name()));
+        // What is equal by `created` goes by its name, in the same direction: the reverse order is the reverse list.
+        let is_reverse = self.order.iter().any(|&(field, descending)| field != 0 && descending);
+        let names = std::iter::once_with(|| if is_reverse { b.name().cmp(a.name()) } else { a.name().cmp(b.name()) });
         fields.chain(names).find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
     }
 }
@@ -256,8 +258,8 @@ mod tests {
             ("order_by=%2Busername", "carl bob anna Zed"),
             ("order_by=+username", "Zed anna bob carl"),
             ("order_by=created", "carl anna bob Zed"),
-            ("order_by=-created", "Zed anna bob carl"),
-            ("order_by=-created,-username", "Zed bob anna carl"),
+            ("order_by=-created", "Zed bob anna carl"),
+            ("order_by=-created,username", "Zed anna bob carl"),
             ("order_by=created , username", "carl anna bob Zed"),
         ] {
             assert_eq!(names(query).unwrap(), expected, "{query}");

@@ -17,7 +17,7 @@ pub(super) fn list(call: &Call) -> Result<Reply, ApiError> {
         subject::check(&rights, Endpoint::Users, Target::List, Noun::User)?;
         let paging = Paging::parse(&call.params, users::ORDER)?;
         let all = view.users().filter(|user| rights.manages_user(user)).collect();
-        let find = |name: &str| users::find(&view, name).filter(|user| rights.manages_user(user));
+        let find = |name: &str| users::find(&view, name, |user| rights.manages_user(user));
         paging.page(all, find)?.into_iter().cloned().collect()
     };
     let config = Arc::clone(&call.app.config);

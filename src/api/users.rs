@@ -49,7 +49,7 @@ pub(super) fn select<'v>(
     let active = wants_active(&call.params)?;
     let paging = Paging::parse(&call.params, fields)?;
     let users = users.filter(|user| user.is_active() == active).collect();
-    let users = paging.page(users, |name| find(view, name).filter(|user| visible(user)))?;
+    let users = paging.page(users, |name| find(view, name, &visible))?;
     Ok((detail, users.into_iter().cloned().collect()))
 }
 
@@ -64,9 +64,10 @@ pub(super) fn reply(call: &Call, detail: Detail, users: Vec<Arc<User>>) -> Reply
     })
 }
 
-/// The user of this name, for `after`; one who was deleted since the page before will do.
-pub(super) fn find<'v>(view: &'v View<'_>, name: &str) -> Option<&'v Arc<User>> {
-    view.user(&UserName::parse(name).ok()?).or_else(|| view.gone_user(name))
+/// The user of this name, for `after`; one who was deleted, or was `visible`, at the page before will do.
+pub(super) fn find<'v>(view: &'v View<'_>, name: &str, visible: impl Fn(&User) -> bool) -> Option<&'v Arc<User>> {
+    let user = view.user(&UserName::parse(name).ok()?).filter(|user| visible(user));
+    user.or_else(|| view.former_user(name, visible))
 }
 
 /// Active users or inactive ones: the documented parameter, or the original's (decision 12).

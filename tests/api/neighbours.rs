@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, eventually_true};
+use crate::support::{Api, Response, eventually_true};
 use crate::world::{KEY_A, World, user_body};
 
 #[test]
@@ -178,7 +178,7 @@ fn every_list_comes_in_pages_that_make_up_the_whole() {
 }
 
 #[test]
-fn a_list_goes_on_after_what_was_deleted_since_the_page_before() {
+fn a_list_goes_on_after_what_has_left_it_since_the_page_before() {
     let world = World::new();
     let ua = world.login("ua");
     for (api, path, object, name) in [
@@ -193,6 +193,19 @@ fn a_list_goes_on_after_what_was_deleted_since_the_page_before() {
         let otherwise_spelt = api.get(&format!("{path}&after={}", name.to_uppercase())).result(200);
         assert_eq!(otherwise_spelt, before, "{path}");
         world.root.delete(&format!("{object}/{name}/")).result(200);
+        assert_eq!(rest(), before, "{path}");
+    }
+    // What is in the list of somebody else now.
+    let detach = || world.root.delete("/dc/dc3/group/staff3/");
+    let unbind = || world.root.put("/accounts/user/u2/", &json!({"dc_bound": false}));
+    type Move<'a> = &'a dyn Fn() -> Response;
+    for (path, name, leave) in [
+        ("/dc/dc3/group/?order_by=created", "staff3", &detach as Move<'_>),
+        ("/accounts/user/?order_by=-created", "u2", &unbind),
+    ] {
+        let rest = || ua.get(&format!("{path}&after={name}")).result(200);
+        let before = rest();
+        leave().result(200);
         assert_eq!(rest(), before, "{path}");
     }
     let cursor = "/accounts/user/?order_by=created&after=free";

@@ -45,6 +45,7 @@ pub(crate) struct Slot {
     own: bool,
 }
 
+#[derive(Clone)]
 pub(crate) enum Kept {
     User(Arc<User>, UserFacts),
     Group(Arc<Group>),
@@ -54,7 +55,23 @@ pub(crate) enum Kept {
     Skipped,
 }
 
-/// How many entries that are gone are remembered, of those that lists show and of the others.
+impl Kept {
+    /// Whether, by what changed, it may be in lists of other people than it was.
+    fn has_moved(&self, now: &Self) -> bool {
+        match (self, now) {
+            (Self::User(old, _), Self::User(new, _)) => {
+                (&old.dc_bound, old.super_admin) != (&new.dc_bound, new.super_admin)
+            }
+            (Self::Group(old), Self::Group(new)) => {
+                (&old.dc_bound, &old.datacenters) != (&new.dc_bound, &new.datacenters)
+            }
+            (Self::Datacenter(old), Self::Datacenter(new)) => (&old.owner, old.access) != (&new.owner, new.access),
+            _ => false,
+        }
+    }
+}
+
+/// How many entries that are gone are remembered, of those that lists show and of the others; how many that moved.
 const GONE: usize = 1024;
 
 /// All of it.
@@ -87,6 +104,8 @@ pub(crate) struct Tables {
     pub(super) gone: VecDeque<(EntryId, Kept)>,
     /// The same of what no list shows, sessions above all, and of what was not known.
     gone_unlisted: VecDeque<EntryId>,
+    /// Entries as they were before something changed by which they are in somebody's lists: these may go on after one.
+    pub(super) moved: VecDeque<Kept>,
 }
 
 impl Tables {
@@ -135,6 +154,9 @@ impl Tables {
             (Some(Kept::User(old, _)), _) => self.depart(&old.name, source == Source::Refresh),
             (Some(Kept::Datacenter(old)), _) => self.depart_datacenter(&old.name, source == Source::Refresh),
             _ => {}
+        }
+        if let Some(old) = before.as_ref().map(|slot| &slot.kept).filter(|old| old.has_moved(&kept)) {
+            push_last(&mut self.moved, old.clone());
         }
         // What it refers to may have gone before it did: then the clean-up after that takes the reference away, unseen.
         if matches!(source, Source::Push | Source::OwnWrite) && self.refers_to_nothing(&kept) {

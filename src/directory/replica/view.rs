@@ -185,30 +185,36 @@ impl View<'_> {
         self.datacenters().filter(|dc| dc.owner.as_ref() == Some(user)).collect()
     }
 
-    /// The user of this name who went last, if that is not long ago: what a list goes on after. The same below.
-    pub(crate) fn gone_user(&self, name: &str) -> Option<&Arc<User>> {
-        self.gone(|kept| match kept {
-            Kept::User(user, _) if user.name.as_str().eq_ignore_ascii_case(name) => Some(user),
+    /// The user of this name who went last, or as he was before something about him changed, if that is not long ago and he
+    /// was `visible` then: what a list goes on after. The same below.
+    pub(crate) fn former_user(&self, name: &str, visible: impl Fn(&User) -> bool) -> Option<&Arc<User>> {
+        self.former(|kept| match kept {
+            Kept::User(user, _) if user.name.as_str().eq_ignore_ascii_case(name) && visible(user) => Some(user),
             _ => None,
         })
     }
 
-    pub(crate) fn gone_group(&self, name: &str) -> Option<&Arc<Group>> {
-        self.gone(|kept| match kept {
-            Kept::Group(group) if group.name.as_str().eq_ignore_ascii_case(name) => Some(group),
+    pub(crate) fn former_group(&self, name: &str, visible: impl Fn(&Group) -> bool) -> Option<&Arc<Group>> {
+        self.former(|kept| match kept {
+            Kept::Group(group) if group.name.as_str().eq_ignore_ascii_case(name) && visible(group) => Some(group),
             _ => None,
         })
     }
 
-    pub(crate) fn gone_datacenter(&self, name: &str) -> Option<&Arc<Datacenter>> {
-        self.gone(|kept| match kept {
-            Kept::Datacenter(dc) if dc.name.as_str().eq_ignore_ascii_case(name) => Some(dc),
+    pub(crate) fn former_datacenter(
+        &self,
+        name: &str,
+        visible: impl Fn(&Datacenter) -> bool,
+    ) -> Option<&Arc<Datacenter>> {
+        self.former(|kept| match kept {
+            Kept::Datacenter(dc) if dc.name.as_str().eq_ignore_ascii_case(name) && visible(dc) => Some(dc),
             _ => None,
         })
     }
 
-    fn gone<T>(&self, pick: impl Fn(&Kept) -> Option<&T>) -> Option<&T> {
-        self.0.gone.iter().rev().find_map(|(_, kept)| pick(kept))
+    fn former<T>(&self, pick: impl Fn(&Kept) -> Option<&T>) -> Option<&T> {
+        let gone = self.0.gone.iter().rev().map(|(_, kept)| kept);
+        gone.chain(self.0.moved.iter().rev()).find_map(pick)
     }
 
     /// How many users, groups, datacenters and sessions there are, and how many entries were skipped.

@@ -463,5 +463,5 @@ fn a_list_goes_on_after_a_user_who_went_however_many_sessions_end_meanwhile() {
     tables.put(user(1, "alice", "9"), Source::OwnWrite);
     assert!(tables.sessions_of.is_empty() && tables.users.get(&name("alice")).is_empty(), "nothing comes back");
     let lock = std::sync::RwLock::new(tables);
-    assert!(View(lock.read().unwrap()).gone_user("Alice").is_some());
+    assert!(View(lock.read().unwrap()).former_user("Alice", |_| true).is_some());
 }
