@@ -16,7 +16,7 @@ use super::super::{Directory, schema};
 use super::{Rounds, USER, bytes, gone_is_done};
 
 impl Directory {
-    /// Notes that the user is about to be deleted. Nothing else changes by that, and the next change of any kind ends it.
+    /// Notes that the user is about to be deleted. Nothing else changes by that, and the next change of his fields or groups ends it.
     ///
     /// # Errors
     /// [`StoreError::Contended`] where there is another entry of that name by now; the replica has it then.
