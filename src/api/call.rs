@@ -13,7 +13,7 @@ use super::unanswered::{Adding, Settled};
 use super::{ApiError, App, Noun, auth};
 use crate::accounts::input::boolean;
 use crate::accounts::secrets::RequestMark;
-use crate::accounts::{Addition, Datacenter, Session, StoreError, Timestamp, User};
+use crate::accounts::{Addition, Datacenter, EntryId, Session, StoreError, Timestamp, User};
 use crate::directory::List;
 use crate::name::UserName;
 
@@ -45,7 +45,15 @@ impl Caller {
     }
 
     pub(crate) fn uses_api_key(&self) -> bool {
-        matches!(self.credential, Credential::ApiKey(_))
+        self.session().is_none()
+    }
+
+    /// The session that the token is of.
+    pub(crate) fn session(&self) -> Option<EntryId> {
+        match &self.credential {
+            Credential::Token(session) => Some(session.id),
+            Credential::ApiKey(_) => None,
+        }
     }
 }
 

@@ -154,6 +154,7 @@ where
     let (caller, now) = if head.method == Method::GET {
         (caller, now)
     } else {
+        app.directory.look_at_caller(&user, caller.session()).await;
         let (view, now) = (app.directory.read(), super::now());
         (auth::authenticate(app, &view, &head.headers, now, peer).map_err(anonymous)?, now)
     };

@@ -15,7 +15,7 @@ use super::filter::Filter;
 use super::raw::RawEntry;
 use super::replica::sync::ours;
 use super::replica::tables::Source;
-use super::{Directory, Inner, schema};
+use super::{Directory, Inner, LOST, schema};
 
 /// How many users are asked for in one search.
 const AT_A_TIME: usize = 100;
@@ -78,6 +78,31 @@ impl Directory {
             }
         }
         Ok((groups, owned))
+    }
+
+    /// While content sync is not up to date: brings what this caller may do up to date in the replica: his entry, his session,
+    /// his groups and datacenters. Where the directory does not say it soon, they stay as they are.
+    pub(crate) async fn look_at_caller(&self, user: &User, session: Option<EntryId>) {
+        let inner = &*self.0;
+        if inner.replica.in_sync() {
+            return;
+        }
+        let dn = inner.decoder.tree.user(&user.name);
+        let known: Vec<EntryId> = {
+            let view = self.read();
+            let groups = view.groups_of(&user.name).into_iter().map(|group| group.id);
+            let owned = view.datacenters_owned_by(&user.name).into_iter().map(|dc| dc.id);
+            [user.id].into_iter().chain(session).chain(groups).chain(owned).collect()
+        };
+        let ids: Vec<String> = known.iter().map(EntryId::to_string).collect();
+        let known_ones = ids.iter().map(|id| Filter::Equal(schema::ENTRY_UUID, id));
+        let his = [Filter::Equal("member", &dn), Filter::Equal(schema::OWNER, &dn)];
+        let looked = inner.look_for(Filter::Any(known_ones.chain(his).collect()));
+        let Ok(Ok(found)) = tokio::time::timeout(LOST, looked).await else { return };
+        let gone: Vec<EntryId> = known.into_iter().filter(|id| !found.contains(id)).collect();
+        inner.replica.change(|tables| gone.iter().for_each(|id| tables.remove(*id)));
+        // Content sync has the last word.
+        inner.replica.doubt(gone.into_iter());
     }
 
     /// Brings the user up to date in the replica; the user as the directory has him.

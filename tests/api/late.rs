@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::pair::{BASE, Pair, dc, group, user};
-use crate::support::{Ldap, Request, Usherd, eventually_true};
+use crate::support::{Api, Ldap, Request, Usherd, eventually_true};
 use crate::world::{World, user_body};
 
 /// How many calls at a time may be past the last question when the answer is no: those that hash, and those that write.
@@ -199,6 +199,37 @@ fn the_password_of_whom_somebody_has_promoted_meanwhile_stays() {
     assert_eq!(pair.proxy.before(Request::NewPassword, call, promote), 403);
     assert_eq!(pair.fresh.get(&user("u2")).result(200)["email"], "u2@example.org");
     pair.first.login("u2", "pw-u2");
+}
+
+#[test]
+fn a_daemon_that_lost_content_sync_asks_the_directory_who_may_write() {
+    let pair = Pair::new();
+    for name in ["chief", "lead"] {
+        pair.user(name, json!({"is_super_admin": true}));
+    }
+    pair.part();
+    pair.proxy.release();
+    let (chief, lead) = (pair.second.login("chief", "pw-chief"), pair.second.login("lead", "pw-lead"));
+    let ua = pair.second.login("ua", "pw-ua");
+    let gone = pair.second.login("ua", "pw-ua");
+    pair.kill_server();
+    pair.proxy.hold();
+    let limit = Duration::from_secs(20);
+    let write = |api: &Api| api.put(&user("u2"), &json!({"first_name": "N"})).status;
+    eventually_true(limit, "the server is back", || write(&pair.fresh) == 200);
+    for api in [&chief, &lead, &ua, &gone] {
+        eventually_true(limit, "the second daemon has it too", || write(api) == 200);
+    }
+    pair.fresh.put(&user("chief"), &json!({"is_active": false})).result(200);
+    assert_eq!(write(&chief), 403);
+    pair.fresh.put(&user("lead"), &json!({"is_super_admin": false})).result(200);
+    assert_eq!(write(&lead), 403);
+    let logout = gone.moved_to(&pair.first.anonymous()).get("/accounts/logout/");
+    assert_eq!(logout.status, 200);
+    assert_eq!(write(&gone), 403);
+    pair.fresh.put(&group("admins3"), &json!({"users": []})).result(200);
+    assert_eq!(write(&ua), 403);
+    assert_eq!(pair.second.anonymous().root().get("/health/ready").status, 503, "content sync is not back");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The replica: everything that reads need, typed, indexed, in memory.
 //!
 //! `tables` holds the entries and their indexes (`index`), `view` the questions that can be asked of them, `sync` the content sync
-//! (RFC 4533) that feeds them, `recheck` the second look at what refers to an entry that went away, or may have gone itself,
+//! (RFC 4533) that feeds them, `progress` how far that is, `recheck` the second look at what refers to an entry that went away, or may have gone itself,
 //! `departures` what does not count of such references meanwhile. One lock guards the tables; it is held for the time of an index look-up, never across I/O.
 
 pub(crate) mod departures;
 mod index;
+mod progress;
 pub(crate) mod recheck;
 pub(crate) mod sync;
 pub(crate) mod tables;
@@ -25,7 +26,7 @@ use tables::Tables;
 /// The tables, and what is known about how current they are.
 pub(crate) struct Replica {
     tables: RwLock<Tables>,
-    in_sync: AtomicBool,
+    in_sync: watch::Sender<bool>,
     reconnects: AtomicU64,
     /// All that the directory has was read; who waits for that is told.
     is_filled: AtomicBool,
@@ -42,7 +43,7 @@ impl Replica {
     pub(crate) fn new(rechecks: mpsc::UnboundedSender<EntryId>) -> Self {
         Self {
             tables: RwLock::default(),
-            in_sync: AtomicBool::new(false),
+            in_sync: watch::Sender::new(false),
             reconnects: AtomicU64::new(0),
             is_filled: AtomicBool::new(false),
             filled: watch::Sender::new(false),
@@ -73,7 +74,7 @@ impl Replica {
     }
 
     /// Has the consumer ask for these entries.
-    fn doubt(&self, ids: impl Iterator<Item = EntryId>) {
+    pub(crate) fn doubt(&self, ids: impl Iterator<Item = EntryId>) {
         self.doubts.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
         self.doubts.1.notify_one();
     }
@@ -90,7 +91,13 @@ impl Replica {
     }
 
     pub(crate) fn in_sync(&self) -> bool {
-        self.in_sync.load(Ordering::Acquire)
+        *self.in_sync.borrow()
+    }
+
+    /// Waits until content sync is up to date, for `limit` at most.
+    pub(crate) async fn wait_in_sync(&self, limit: Duration) {
+        let mut in_sync = self.in_sync.subscribe();
+        let _ = tokio::time::timeout(limit, in_sync.wait_for(|in_sync| *in_sync)).await;
     }
 
     pub(crate) fn reconnects(&self) -> u64 {
@@ -98,7 +105,7 @@ impl Replica {
     }
 
     fn set_in_sync(&self, in_sync: bool) {
-        let before = self.in_sync.swap(in_sync, Ordering::AcqRel);
+        let before = self.in_sync.send_replace(in_sync);
         if before && !in_sync {
             self.reconnects.fetch_add(1, Ordering::Relaxed);
         }
