@@ -199,12 +199,23 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             let view = call.app.directory.read();
             subject::rights_of(&view, &user).is_user_admin()
         };
-        let mut user = call.app.directory.update_user(&user, change).await.map_err(store)?;
+        let mut user = match call.app.directory.update_user(&user, change).await {
+            Err(error @ StoreError::Contended) => {
+                // He is bound by now, or a SuperAdmin: that may be against it.
+                plan_update(call)?;
+                return Err(store(error));
+            }
+            other => other.map_err(store)?,
+        };
         if is_revoked {
             user = keep_out(call, user, &stays).await?;
         }
         if is_more {
             user = bindings::settle_user(call, user).await.map_err(store)?;
+            if binds && user.dc_bound.is_none() {
+                // What ended it at once is as if it had come before.
+                plan_update(call)?;
+            }
         }
         if new_password {
             // The sessions are over already, since the password is another one; this only clears them away.

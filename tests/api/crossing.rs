@@ -146,6 +146,24 @@ fn known(daemons: [&Usherd; 2], path: &str) {
 }
 
 #[test]
+fn of_a_promotion_and_a_binding_at_the_same_moment_one_is_refused() {
+    let world = World::new();
+    let second = world.usherd.second("second");
+    let daemons = [&world.usherd, &second];
+    for i in 0..30 {
+        let name = format!("both{i}");
+        let path = format!("/accounts/user/{name}/");
+        world.create(&name, &json!({"dc_bound": false}));
+        known(daemons, &path);
+        let calls = [json!({"is_super_admin": true}), json!({"dc_bound": true, "dc": "dc3"})];
+        let statuses = together(daemons, 2, |api, i| api.put(&path, &calls[i]).status);
+        assert_eq!(statuses, [200, 400]);
+        let (is_super, is_bound) = (&world.user(&name)["is_super_admin"], &world.user(&name)["dc_bound"]);
+        assert_ne!(is_super, is_bound);
+    }
+}
+
+#[test]
 fn nobody_stays_bound_who_joins_another_datacenters_group_at_the_same_moment() {
     let World { usherd: first, root } = World::new();
     let second = first.second("second");

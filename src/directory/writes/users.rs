@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use crate::accounts::error::UniqueField;
+use crate::accounts::group_rules::unbinds;
 use crate::accounts::secrets::{KeyKind, RequestMark, hex, new_key};
 use crate::accounts::{Group, NewUser, StoreError, User, UserChange};
 use crate::name::{DcName, GroupName, UserName};
@@ -129,6 +130,11 @@ impl Directory {
         if is_about_groups && inner.look_at(&inner.decoder.tree.user(&user.name)).await? != Some(user.id) {
             return Err(StoreError::NotFound);
         }
+        let now = self.read().user_by_id(user.id).cloned();
+        let bound = now.as_ref().filter(|now| now.dc_bound != user.dc_bound).and_then(|now| now.dc_bound.as_ref());
+        if bound.is_some() && joined.iter().any(|group| unbinds(&group.datacenters, bound)) {
+            return Err(StoreError::Contended);
+        }
         let join = async || {
             // What was joined before a refusal is settled all the same.
             let all = inner.join(&joined, &user.name).await;
@@ -240,7 +246,7 @@ impl Inner {
             let Some((now, facts, csn)) = directory.state_of(user) else {
                 return Err(StoreError::NotFound);
             };
-            if change.while_password.is_some_and(|epoch| epoch != now.password_epoch) {
+            if change.while_password.is_some_and(|epoch| epoch != now.password_epoch) || crosses(change, user, &now) {
                 return Err(StoreError::Contended);
             }
             let mut changes = self.field_changes(&now, facts, change);
@@ -260,7 +266,7 @@ impl Inner {
             let assertion = if part == Part::Derived && !csn.is_empty() {
                 Filter::All(vec![Filter::Equal(schema::ENTRY_UUID, &identity), Filter::Equal(schema::ENTRY_CSN, &csn)])
             } else {
-                is_entry(&identity, USER)
+                Filter::All([is_entry(&identity, USER)].into_iter().chain(is_still_no(change, user)).collect())
             };
             match self.client.modify(&dn, &changes, Some(&assertion)).await {
                 Ok(raw) => return self.take_in(&dn, raw, &changes).await.map(|_| ()),
@@ -411,6 +417,30 @@ enum Part {
     Guarded,
     /// That part, under an assertion.
     Derived,
+}
+
+/// What a user must still not be for the change that was decided about him as `user`: bound, if it makes him a SuperAdmin, or
+/// a SuperAdmin, if it binds him.
+fn must_not_be(change: &UserChange, user: &User) -> (bool, bool) {
+    let promotes = change.super_admin == Some(true) && change.dc_bound.is_none() && user.dc_bound.is_none();
+    let binds = matches!(change.dc_bound, Some(Some(_))) && change.super_admin.is_none() && !user.super_admin;
+    (promotes, binds)
+}
+
+/// Whether he is that `now`.
+fn crosses(change: &UserChange, user: &User, now: &User) -> bool {
+    let (bound, super_admin) = must_not_be(change, user);
+    (bound && now.dc_bound.is_some()) || (super_admin && now.super_admin)
+}
+
+/// That the entry says that he is not, if it is a user's at all (as for [`is_entry`]).
+fn is_still_no<'a>(change: &UserChange, user: &User) -> impl Iterator<Item = Filter<'a>> {
+    let (bound, super_admin) = must_not_be(change, user);
+    let states = [
+        bound.then_some(Filter::Present(schema::DC_BOUND)),
+        super_admin.then_some(Filter::Equal(schema::SUPER_ADMIN, "TRUE")),
+    ];
+    states.into_iter().flatten().map(|state| Filter::Not(Box::new(Filter::All(vec![USER, state]))))
 }
 
 /// `cn`, which the class demands: the full name, or the user's name where there is none.
