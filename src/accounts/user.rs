@@ -141,7 +141,7 @@ pub(crate) struct NewUser {
 }
 
 /// Changes of a user; `None` leaves a value as it is, so that writers of different fields do not meet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct UserChange {
     pub(crate) email: Option<String>,
     pub(crate) first_name: Option<String>,
@@ -167,6 +167,16 @@ pub(crate) struct UserChange {
     pub(crate) new_callback_key: bool,
     /// Change nothing ([`StoreError::Contended`](super::StoreError::Contended)) unless the password is still this one.
     pub(crate) while_password: Option<PasswordEpoch>,
+}
+
+impl UserChange {
+    /// Whether it does nothing but bind the user, or make him a member of groups.
+    pub(crate) fn is_one_thing(&self) -> bool {
+        let binding = Self { dc_bound: self.dc_bound.clone(), ..Self::default() };
+        let (join, leaves_last) = (self.join.clone(), self.leaves_last);
+        let joining = Self { join, leaves_last, sets_groups: true, ..Self::default() };
+        *self == binding || *self == joining
+    }
 }
 
 /// An SSH key to be added.

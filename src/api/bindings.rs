@@ -2,17 +2,19 @@
 //!
 //! The rules span entries: a user is bound here, a group of his is attached there. A call checks them by the replica
 //! before it writes, and so does another one that it crosses, on another entry or by another daemon: both find nothing in
-//! the way. So each looks again after its write, in the directory. Whichever was written last sees both, and ends the
-//! binding: as if the call that binds had come first, which the other one would have undone.
+//! the way. So each looks again after its write, in the directory. Whichever was written last sees both. A call that does
+//! nothing else is undone then, and refused as if it had come last; others end the binding, as if the call that binds had
+//! come first, which a group or a datacenter that takes the user in would have undone.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{ApiError, Call, Noun};
 use crate::accounts::group_rules::unbinds;
 use crate::accounts::{Group, StoreError, User};
 use crate::directory::View;
-use crate::name::{DcName, UserName};
+use crate::name::{DcName, GroupName, UserName};
 
 /// Those of `members` who may not be bound in a group that is attached to these datacenters.
 pub(super) fn bound_elsewhere(view: &View<'_>, members: &[UserName], datacenters: &[DcName]) -> Vec<Arc<User>> {
@@ -32,21 +34,53 @@ pub(super) async fn unbind(call: &Call, users: Vec<Arc<User>>) -> Result<(), Api
     Ok(())
 }
 
-/// After a write that bound the user, or gave a bound one groups or all rights: the user as he may stay.
-pub(super) async fn settle_user(call: &Call, user: Arc<User>) -> Result<Arc<User>, StoreError> {
+/// What of a call may be undone.
+pub(super) enum Undo {
+    Nothing,
+    Binding,
+    /// That the user became a member of these groups.
+    Memberships(Vec<GroupName>),
+}
+
+/// How often it is looked whether another call ends the binding that it made, and how long apart.
+const LOOKS: usize = 20;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// After a write that bound the user, or gave a bound one groups or all rights: the user as he may stay, and whether that is
+/// as it was.
+pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Result<(Arc<User>, bool), StoreError> {
     let directory = &call.app.directory;
-    let Some(dc) = &user.dc_bound else { return Ok(user) };
+    let Some(dc) = &user.dc_bound else { return Ok((user, true)) };
     let groups = directory.look_at_attached_groups_of(&user.name).await?;
-    let stays = !user.super_admin && directory.has_datacenter(dc).await? && {
+    let there = !user.super_admin && directory.has_datacenter(dc).await?;
+    let fits = || {
         let view = directory.read();
         let elsewhere = |group: &&Arc<Group>| groups.contains(&group.id) && unbinds(&group.datacenters, Some(dc));
         !view.groups_of(&user.name).iter().any(elsewhere)
     };
-    if stays {
-        return Ok(user);
+    if there && fits() {
+        return Ok((user, true));
     }
-    directory.unbind_user(&user, dc).await?;
-    directory.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
+    if let (true, Undo::Memberships(joined)) = (there, undo) {
+        // Whoever bound him looks as well, and undoes that if he sees these.
+        for _ in 0..LOOKS {
+            tokio::time::sleep(PAUSE).await;
+            match directory.look_at_user(&user.name).await? {
+                Some(now) if now.id == user.id && now.dc_bound.as_ref() == Some(dc) => {}
+                Some(now) if now.id == user.id => return Ok((now, true)),
+                _ => return Err(StoreError::NotFound),
+            }
+        }
+        for group in &joined {
+            directory.expel(group, &user.name).await?;
+        }
+    }
+    // Where it is another group that does not fit, too.
+    if !(there && fits()) {
+        directory.unbind_user(&user, dc).await?;
+    }
+    let now = directory.read().user_by_id(user.id).cloned();
+    Ok((now.ok_or(StoreError::NotFound)?, false))
 }
 
 /// After a write that bound the group: the group as it may stay, which is bound to the one datacenter that it is attached

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::bindings::{self, Undo};
 use super::listing::{Detail, Paging, extended, flag, name};
 use super::represent::{UserObject, main_dc};
 use super::routes::Pending;
 use super::unanswered::Settled;
-use super::{ApiError, Call, DELETIONS, Noun, Params, Reply, bindings, hashing, subject};
+use super::{ApiError, Call, DELETIONS, Noun, Params, Reply, hashing, subject};
 use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
 use crate::accounts::input::boolean;
@@ -117,7 +118,8 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
 /// The user whose entry and memberships are written, complete.
 async fn finish_create(call: &Call, user: Arc<User>, groups: &[GroupName]) -> Result<Arc<User>, StoreError> {
     let directory = &call.app.directory;
-    let finished = match bindings::settle_user(call, Arc::clone(&user)).await {
+    let settled = bindings::settle_user(call, Arc::clone(&user), Undo::Nothing).await;
+    let finished = match settled.map(|(user, _)| user) {
         Ok(user) if !groups.is_empty() => directory.finish_user(&user, call.mark()).await,
         other => other,
     };
@@ -195,6 +197,13 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         call.announce().await.map_err(store)?;
         let binds = matches!(change.dc_bound, Some(Some(_)));
         let is_more = binds || change.sets_groups || change.super_admin == Some(true);
+        // What is all of the call can be undone.
+        let undo = match (binds, change.join.clone()) {
+            (false, joined) if joined.is_empty() => Undo::Nothing,
+            _ if !change.is_one_thing() => Undo::Nothing,
+            (true, _) => Undo::Binding,
+            (false, joined) => Undo::Memberships(joined),
+        };
         let is_revoked = change.sets_groups && !change.leaves_last && {
             let view = call.app.directory.read();
             subject::rights_of(&view, &user).is_user_admin()
@@ -202,7 +211,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let mut user = match call.app.directory.update_user(&user, change).await {
             Err(error @ StoreError::Contended) => {
                 // He is bound by now, or a SuperAdmin: that may be against it.
-                plan_update(call)?;
+                plan_update(&call.again()?)?;
                 return Err(store(error));
             }
             other => other.map_err(store)?,
@@ -211,10 +220,12 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             user = keep_out(call, user, &stays).await?;
         }
         if is_more {
-            user = bindings::settle_user(call, user).await.map_err(store)?;
-            if binds && user.dc_bound.is_none() {
-                // What ended it at once is as if it had come before.
-                plan_update(call)?;
+            let may_be_undone = !matches!(undo, Undo::Nothing);
+            let (settled, stays) = bindings::settle_user(call, user, undo).await.map_err(store)?;
+            user = settled;
+            if may_be_undone && !stays {
+                // It was undone: what it met is as if that had come before.
+                plan_update(&call.again()?)?;
             }
         }
         if new_password {
