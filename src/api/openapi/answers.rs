@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::bodies::Named;
 use super::objects::success;
-use super::operations::{Operation, Query, Refusal, Success};
+use super::operation::{Operation, Query, Refusal, Success};
 use super::reference;
 use crate::api::error::ErrorBody;
 use crate::api::routes::{Handler, Route};

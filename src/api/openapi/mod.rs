@@ -4,12 +4,14 @@
 mod answers;
 mod bodies;
 mod objects;
+mod operation;
 mod operations;
 
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
-use self::operations::{OPERATIONS, Operation, Query};
+use self::operation::{Operation, Query};
+use self::operations::OPERATIONS;
 use super::health::{PAGES, Page};
 use super::request::VERSION;
 use super::routes::{Handler, ROUTES, Route};
