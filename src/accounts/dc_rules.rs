@@ -98,8 +98,7 @@ pub(crate) fn update(body: &Map<String, Value>, dc: &Datacenter, lookup: &Lookup
     if !input.errors.is_empty() {
         return Err(input.errors);
     }
-    // The present owner is no change, and stays what else he is.
-    let owner = owner.map(|owner| owner.name.clone()).filter(|owner| dc.owner.as_ref() != Some(owner));
+    let owner = owner.map(|owner| owner.name.clone());
     let sets_groups = groups.is_some();
     Ok(Update { change: DatacenterChange { alias, site, owner, access, desc, sets_groups }, groups })
 }

@@ -85,6 +85,13 @@ pub(crate) struct Group {
     pub(crate) created: Timestamp,
 }
 
+impl Group {
+    /// Whether its members may administer what it is attached to, or a part of that.
+    pub(crate) fn gives_rights(&self) -> bool {
+        self.permissions.iter().any(|permission| matches!(permission, Permission::Admin | Permission::UserAdmin))
+    }
+}
+
 /// What a call adds to a list that others may be replacing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Addition {

@@ -41,6 +41,8 @@ pub(crate) struct Lookup<'a> {
     pub(crate) group: &'a dyn Fn(&str) -> Option<&'a Group>,
     /// Whether somebody else has this text as e-mail address or as name.
     pub(crate) email_taken: &'a dyn Fn(&str) -> bool,
+    /// The call was begun: a group that has gone since is none that is asked for.
+    pub(crate) is_begun: bool,
 }
 
 /// A user to be created, before its password is hashed.
@@ -270,6 +272,9 @@ fn groups_or_error<'a>(
     let mut seen = HashSet::with_capacity(names.len());
     for name in names {
         let Some(group) = (lookup.group)(name) else {
+            if lookup.is_begun {
+                continue;
+            }
             input.errors.add("groups", no_object("name", name));
             return None;
         };

@@ -73,6 +73,8 @@ pub(crate) struct Call {
     dc: Mutex<Option<Arc<Datacenter>>>,
     /// What this call adds to lists, until it is over.
     adding: Mutex<Option<Adding>>,
+    /// It is the same request once more, of which a part is done.
+    pub(super) is_begun: bool,
 }
 
 impl Call {
@@ -88,7 +90,8 @@ impl Call {
         main_dc: u64,
     ) -> Self {
         let params = Arc::new(params);
-        Self { app, now, caller, method, params, peer, args, main_dc, dc: Mutex::default(), adding: Mutex::default() }
+        let (dc, adding) = (Mutex::default(), Mutex::default());
+        Self { app, now, caller, method, params, peer, args, main_dc, dc, adding, is_begun: false }
     }
 
     /// The same request as if it came in at `now`.
@@ -98,6 +101,11 @@ impl Call {
     fn as_of(&self, now: Timestamp) -> Result<Self, ApiError> {
         let caller = auth::renew(&self.app.directory.read(), &self.caller.credential, now)?;
         Ok(self.by(caller, now))
+    }
+
+    /// The same request, to plan it as things are by now, whoever its caller is by now.
+    pub(super) fn afresh(&self) -> Self {
+        self.by(self.caller.clone(), self.now)
     }
 
     /// The same request by `caller`, at `now`.
@@ -113,6 +121,7 @@ impl Call {
             main_dc: self.main_dc,
             dc: Mutex::default(),
             adding: Mutex::default(),
+            is_begun: false,
         }
     }
 
@@ -143,7 +152,7 @@ impl Call {
     /// # Errors
     /// Why not.
     pub(super) fn may_go_on(&self, plan: PlanFn) -> Result<(), ApiError> {
-        let again = self.as_of(self.now)?;
+        let again = Self { is_begun: true, ..self.as_of(self.now)? };
         match (self.caller.is_super_admin(), again.caller.is_super_admin()) {
             (true, true) => Ok(()),
             (true, false) => Err(ApiError::forbidden()),
@@ -166,7 +175,10 @@ impl Call {
         match (self.caller.is_super_admin(), user.super_admin || takes("is_super_admin")) {
             (true, true) => Ok(()),
             (true, false) => Err(ApiError::forbidden()),
-            (false, _) => plan(&self.by(Caller { user, credential: self.caller.credential.clone() }, self.now)),
+            (false, _) => {
+                let caller = Caller { user, credential: self.caller.credential.clone() };
+                plan(&Self { is_begun: true, ..self.by(caller, self.now) })
+            }
         }
     }
 

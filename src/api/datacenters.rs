@@ -124,17 +124,21 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let list = || Ok(List::AttachedTo(plan_update(call)?.dc.name.clone()));
         let settled = call.settled("groups", list).await?;
         let mut plan = plan_update(call)?;
-        let change = plan.update.change;
+        let mut change = plan.update.change;
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
         plan.detach.retain(|group| settled.has(&Addition::Attachment(group.clone(), plan.dc.name.clone())));
         call.announce().await.map_err(store)?;
         let mut before = None;
-        if let Some(owner) = &change.owner {
-            if !can_own(call, owner, &plan.dc.name).await? {
-                return Err(ApiError::failure(&dc_rules::no_owner(owner)));
-            }
+        if change.owner.is_some() {
             before = directory.look_at_datacenter(&plan.dc.name).await.map_err(store)?;
+            // The present owner is no change, and stays what else he is.
+            change.owner.take_if(|owner| before.as_ref().is_some_and(|dc| dc.owner.as_ref() == Some(owner)));
+        }
+        if let Some(owner) = &change.owner
+            && !can_own(call, owner, &plan.dc.name).await?
+        {
+            return Err(ApiError::failure(&dc_rules::no_owner(owner)));
         }
         for name in &plan.detach {
             detach(call, name, &plan.dc).await?;

@@ -154,7 +154,6 @@ where
     let (caller, now) = if head.method == Method::GET {
         (caller, now)
     } else {
-        app.directory.look_at_caller(&user, caller.session()).await;
         let (view, now) = (app.directory.read(), super::now());
         (auth::authenticate(app, &view, &head.headers, now, peer).map_err(anonymous)?, now)
     };
@@ -172,6 +171,8 @@ where
                 return Err(known(ApiError::unavailable("Too many changes at a time. Please try again.")));
             };
             app.metrics.write();
+            let is_newer = app.directory.look_at_caller(&user, call.caller.session()).await;
+            let call = if is_newer { call.again().map_err(anonymous)? } else { call };
             let form = *form;
             // Runs to its end even if the client goes away meanwhile.
             let task = tokio::spawn(async move {

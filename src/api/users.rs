@@ -153,6 +153,7 @@ pub(super) fn plan_create(call: &Call) -> Result<(Creation, Option<Arc<User>>), 
     // A new user is bound to it until the validation says otherwise (contract 3.4, 1), and so is current there.
     call.enter(dc);
     let lookup = Lookup {
+        is_begun: call.is_begun,
         group: &|name| subject::group(&view, name).map(|group| &**group),
         email_taken: &|email| subject::is_others(&view, email, begun.map(|user| &**user)),
     };
@@ -211,7 +212,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let mut user = match call.app.directory.update_user(&user, change).await {
             Err(error @ StoreError::Contended) => {
                 // He is bound by now, or a SuperAdmin: that may be against it.
-                plan_update(&call.again()?)?;
+                plan_update(&call.afresh())?;
                 return Err(store(error));
             }
             other => other.map_err(store)?,
@@ -225,7 +226,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             user = settled;
             if may_be_undone && !stays {
                 // It was undone: what it met is as if that had come before.
-                plan_update(&call.again()?)?;
+                plan_update(&call.afresh())?;
             }
         }
         if new_password {
@@ -256,12 +257,17 @@ fn others(settled: &Settled, stays: &HashSet<GroupName>) -> Vec<GroupName> {
     others.collect()
 }
 
-/// After the groups of one who manages others were replaced: amid that he may have made himself a member of others by what
-/// those that were not left yet let him do.
+fn gives_rights(view: &View<'_>, group: &GroupName) -> bool {
+    view.group(group).is_some_and(|group| group.gives_rights())
+}
+
+/// After the groups of one who manages others were replaced: amid that he may have made himself a member of others that let
+/// him, by what those that were not left yet let him do.
 async fn keep_out(call: &Call, mut user: Arc<User>, stays: &HashSet<GroupName>) -> Result<Arc<User>, ApiError> {
     for _ in 0..LOOKS {
         let settled = call.settled("groups", || Ok(List::GroupsOf(user.name.clone()))).await?;
-        let leave = others(&settled, stays);
+        let mut leave = others(&settled, stays);
+        leave.retain(|group| gives_rights(&call.app.directory.read(), group));
         if leave.is_empty() {
             break;
         }
@@ -284,18 +290,18 @@ pub(super) fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> 
     let dc = dc.ok_or_else(|| ApiError::not_found(Noun::Datacenter))?;
     let groups = subject::groups_of(&view, user);
     let lookup = Lookup {
+        is_begun: call.is_begun,
         group: &|name| subject::group(&view, name).map(|group| &**group),
         email_taken: &|email| subject::is_others(&view, email, Some(user)),
     };
     let target = Updating { user, groups: &groups, rights: &rights, dc };
     let update = user_rules::update(call.params.object()?, &target, &lookup);
     let mut update = update.map_err(|errors| ApiError::failure(&errors))?;
-    // What one gives himself is no reason for others not to take it away.
-    if call.caller.is(&user.name) && !rights.super_admin {
-        update.change.leaves_last = true;
-        return Ok((user.clone(), update));
-    }
-    call.adds(update.change.join.iter().map(|group| Addition::Member(group.clone(), user.name.clone())));
+    update.change.leaves_last = call.caller.is(&user.name) && !rights.super_admin;
+    // The rights that one gives himself are no reason for others not to take them away.
+    let is_kept = |group: &&GroupName| !(update.change.leaves_last && gives_rights(&view, group));
+    let kept = update.change.join.iter().filter(is_kept);
+    call.adds(kept.map(|group| Addition::Member(group.clone(), user.name.clone())));
     Ok((user.clone(), update))
 }
 

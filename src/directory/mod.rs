@@ -109,9 +109,6 @@ impl From<OpError> for OpenError {
 /// here.
 const BEHIND: Duration = Duration::from_millis(50);
 
-/// How long a call waits for content sync that was lost while the directory answers.
-const LOST: Duration = Duration::from_millis(300);
-
 /// What the server must offer: content sync (RFC 4533), assertion (RFC 4528), post-read (RFC 4527), increment (RFC 4525).
 const NEEDED: [(&str, &str, &str); 4] = [
     ("supportedcontrol", "1.3.6.1.4.1.4203.1.9.1.1", "content sync (overlay syncprov)"),
@@ -208,14 +205,15 @@ impl Directory {
     }
 
     /// Lets content sync come to where the directory is now, which another daemon may have changed a moment ago; whether it
-    /// has come further than `before`.
+    /// has come further than `before`, as far as is known.
     pub(crate) async fn catch_up(&self, before: &str) -> bool {
         let Inner { client, decoder, replica, .. } = &*self.0;
         let asked = client.read(decoder.tree.base(), &["contextCSN"]);
         let Ok(Ok(Some(base))) = tokio::time::timeout(BEHIND, asked).await else { return false };
         if !replica.in_sync() {
-            replica.wait_in_sync(LOST).await;
-            return replica.in_sync();
+            // What is new is read first.
+            replica.wait_in_sync(BEHIND).await;
+            return true;
         }
         if let Some(csn) = base.texts("contextcsn").max() {
             replica.catch_up(csn, BEHIND).await;

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::accounts::{Datacenter, EntryId, StoreError, User};
 use crate::name::{DcName, GroupName, UserName};
@@ -15,10 +16,13 @@ use super::filter::Filter;
 use super::raw::RawEntry;
 use super::replica::sync::ours;
 use super::replica::tables::Source;
-use super::{Directory, Inner, LOST, schema};
+use super::{Directory, Inner, schema};
 
 /// How many users are asked for in one search.
 const AT_A_TIME: usize = 100;
+
+/// How long the directory may take to say what a caller may do.
+const SOON: Duration = Duration::from_millis(500);
 
 impl Directory {
     /// Brings these users up to date in the replica; those that the directory has.
@@ -81,13 +85,20 @@ impl Directory {
     }
 
     /// While content sync is not up to date: brings what this caller may do up to date in the replica: his entry, his session,
-    /// his groups and datacenters. Where the directory does not say it soon, they stay as they are.
-    pub(crate) async fn look_at_caller(&self, user: &User, session: Option<EntryId>) {
-        let inner = &*self.0;
-        if inner.replica.in_sync() {
-            return;
+    /// his groups and datacenters. Whether it did: where the directory does not say it soon, they stay as they are.
+    pub(crate) async fn look_at_caller(&self, user: &User, session: Option<EntryId>) -> bool {
+        if self.0.replica.in_sync() {
+            return false;
         }
-        let dn = inner.decoder.tree.user(&user.name);
+        matches!(tokio::time::timeout(SOON, self.look_at_rights(user, session)).await, Ok(Ok(())))
+    }
+
+    async fn look_at_rights(&self, user: &User, session: Option<EntryId>) -> Result<(), StoreError> {
+        let Inner { client, decoder, replica, .. } = &*self.0;
+        // A server that is behind what is known here can't say what is gone.
+        let base = client.read(decoder.tree.base(), &["contextCSN"]).await?;
+        let is_behind = base.is_none_or(|base| base.texts("contextcsn").max() < Some(replica.newest().as_str()));
+        let dn = decoder.tree.user(&user.name);
         let known: Vec<EntryId> = {
             let view = self.read();
             let groups = view.groups_of(&user.name).into_iter().map(|group| group.id);
@@ -97,12 +108,14 @@ impl Directory {
         let ids: Vec<String> = known.iter().map(EntryId::to_string).collect();
         let known_ones = ids.iter().map(|id| Filter::Equal(schema::ENTRY_UUID, id));
         let his = [Filter::Equal("member", &dn), Filter::Equal(schema::OWNER, &dn)];
-        let looked = inner.look_for(Filter::Any(known_ones.chain(his).collect()));
-        let Ok(Ok(found)) = tokio::time::timeout(LOST, looked).await else { return };
-        let gone: Vec<EntryId> = known.into_iter().filter(|id| !found.contains(id)).collect();
-        inner.replica.change(|tables| gone.iter().for_each(|id| tables.remove(*id)));
-        // Content sync has the last word.
-        inner.replica.doubt(gone.into_iter());
+        let found = self.0.look_for(Filter::Any(known_ones.chain(his).collect())).await?;
+        if !is_behind {
+            let gone: Vec<EntryId> = known.into_iter().filter(|id| !found.contains(id)).collect();
+            replica.change(|tables| gone.iter().for_each(|id| tables.remove(*id)));
+            // Content sync has the last word.
+            replica.doubt(gone.into_iter());
+        }
+        Ok(())
     }
 
     /// Brings the user up to date in the replica; the user as the directory has him.

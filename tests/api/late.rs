@@ -145,6 +145,26 @@ fn a_user_admin_gives_nothing_from_when_he_whom_it_is_about_or_what_he_gives_is_
 }
 
 #[test]
+fn a_group_that_goes_while_a_user_admin_gives_it_is_left_out() {
+    let pair = Pair::new();
+    for name in ["g1", "g2"] {
+        pair.group(name, json!({"dc": "dc3"}));
+    }
+    pair.part();
+    pair.proxy.release();
+    let ua = pair.second.login("ua", "pw-ua");
+    let groups = json!({"dc": "dc3", "groups": ["g1", "g2"]});
+    let gone = || {
+        pair.fresh.delete(&group("g2")).result(200);
+        eventually_true(Duration::from_secs(5), "it is known", || pair.stale.get(&group("g2")).status == 404);
+    };
+    // The first membership is on its way.
+    let call = || ua.post(&user("born"), &user_body("born", &groups));
+    let born = pair.proxy.before(Request::GroupChange, call, gone);
+    assert_eq!(born.result(201)["groups"], json!(["g1"]));
+}
+
+#[test]
 fn who_gives_himself_groups_loses_them_by_the_answer_of_who_takes_them() {
     let pair = Pair::new();
     for name in ["g1", "g2", "g3"] {

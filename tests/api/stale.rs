@@ -141,6 +141,19 @@ fn nobody_becomes_a_bound_superadmin_by_a_daemon_that_did_not_know_the_other_hal
 }
 
 #[test]
+fn an_owner_is_set_whom_the_daemon_took_for_the_present_one() {
+    let pair = Pair::new();
+    for name in ["bob", "carl"] {
+        pair.user(name, json!({}));
+    }
+    pair.fresh.put(&dc("dc3"), &json!({"owner": "bob"})).result(200);
+    pair.part();
+    pair.fresh.put(&dc("dc3"), &json!({"owner": "carl"})).result(200);
+    assert_eq!(pair.stale.put(&dc("dc3"), &json!({"owner": "bob"})).result(200)["owner"], "bob");
+    assert_eq!(pair.stored("(cn=dc3)", "usherOwner"), [format!("uid=bob,ou=people,{BASE}")]);
+}
+
+#[test]
 fn nothing_refers_to_a_datacenter_whose_end_the_daemon_did_not_know() {
     let pair = Pair::new();
     let (fresh, stale) = (&pair.fresh, &pair.stale);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::pair::{BASE, Pair};
 use crate::support::http::Response;
-use crate::support::{Api, Ldap, SyncProxy, eventually_true};
+use crate::support::{Api, Ldap, Request, SyncProxy, eventually_true};
 use crate::world::{World, user_body};
 
 /// Runs `first`, and `second` once what the first one wrote can be seen but is not answered; the first is answered when both
@@ -97,6 +97,35 @@ fn what_a_call_adds_is_left_alone_by_all_daemons_until_it_is_answered() {
         }
         assert_eq!(announced(&usherd.ldap()), [""; 0], "{path} {key}");
     }
+}
+
+#[test]
+fn what_a_user_admin_adds_to_himself_and_others_to_him_holds_but_for_rights() {
+    let World { usherd, root } = World::new();
+    let (second, proxy) = usherd.second_behind_proxy();
+    for name in ["own3", "more3"] {
+        root.post(&format!("/accounts/group/{name}/"), &json!({"dc": "dc3"})).result(201);
+    }
+    let (path, ua) = ("/accounts/user/ua/", second.login("ua", "pw-ua"));
+    let shows = |name: &str| names(&root, path, "groups").iter().any(|shown| shown == name);
+    let calls: [&(dyn Fn() -> Response + Sync); 2] =
+        [&|| ua.put(path, &json!({"groups": ["admins3", "own3"]})), &|| {
+            root.put(path, &json!({"groups": ["admins3", "more3"]}))
+        }];
+    one_after_the_other(&proxy, calls, [&|| shows("own3"), &|| shows("more3")]);
+    assert_eq!(names(&root, path, "groups"), ["admins3", "more3", "own3"]);
+}
+
+#[test]
+fn what_was_given_to_a_user_admin_while_his_groups_are_replaced_is_left_to_him() {
+    let pair = Pair::new();
+    pair.group("late3", json!({"dc": "dc3"}));
+    pair.part();
+    pair.proxy.release();
+    let replace = || pair.stale.put("/accounts/user/ua/", &json!({"groups": ["admins3"], "password": "new"})).status;
+    let give = || drop(pair.fresh.put("/accounts/group/late3/", &json!({"users": ["ua"]})).result(200));
+    assert_eq!(pair.proxy.before(Request::NewPassword, replace, give), 200);
+    assert_eq!(names(&pair.fresh, "/accounts/user/ua/", "groups"), ["admins3", "late3"]);
 }
 
 /// What calls under way say that they add.

@@ -31,6 +31,7 @@ fn groups() -> [Group; 3] {
 fn with_lookup<T>(run: impl FnOnce(&Lookup<'_>) -> T) -> T {
     let groups = groups();
     run(&Lookup {
+        is_begun: false,
         group: &|name| groups.iter().find(|g| g.name.as_str().eq_ignore_ascii_case(name)),
         email_taken: &|text| text.eq_ignore_ascii_case("admin@example.com"),
     })

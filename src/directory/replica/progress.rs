@@ -14,6 +14,8 @@ pub(super) struct Progress {
     next: Option<(Instant, Vec<u8>)>,
     /// The newest CSN that a cookie named.
     pub(super) newest: String,
+    /// There is a connection.
+    pub(super) connected: bool,
     /// There was nothing here when this connection's refresh began: it tells of all that is here at its end.
     pub(super) first: bool,
     /// A refresh was complete on this connection. Before that no cookie is taken: it would stand for half a state.
@@ -24,6 +26,7 @@ impl Progress {
     /// A new connection.
     pub(super) fn begin(&mut self) {
         self.next = None;
+        self.connected = false;
         self.refreshed = false;
     }
 

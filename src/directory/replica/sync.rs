@@ -31,7 +31,9 @@ use super::tables::Source;
 
 /// First and longest wait before a new connection; the wait doubles in between and is spread by half. Short, since until then
 /// nobody's rights end here.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(100));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(300));
+/// The longest while there is no connection at all: that costs the provider nothing.
+const UNREACHABLE: Duration = Duration::from_millis(100);
 /// How long the provider is waited for before what it has is asked for without it. slapd begins no content sync while any
 /// change is under way, and under many writers one nearly always is.
 const WAITED: Duration = Duration::from_millis(300);
@@ -89,6 +91,7 @@ impl Consumer {
                     tokio::time::sleep(BACKOFF.0).await;
                 }
                 End::Lost(why) => {
+                    let longest = if progress.connected { BACKOFF.1 } else { UNREACHABLE };
                     drop(progress);
                     if wait == BACKOFF.0 {
                         warn!(why, "content sync was lost and is tried again; reads go on from what is here");
@@ -97,7 +100,7 @@ impl Consumer {
                     }
                     let [spread] = random::<1>();
                     tokio::time::sleep(wait.mul_f64(0.5 + f64::from(spread) / 510.0)).await;
-                    wait = (wait * 2).min(BACKOFF.1);
+                    wait = (wait * 2).min(longest);
                 }
             }
         }
@@ -112,6 +115,7 @@ impl Consumer {
 
     async fn try_follow(&self, progress: &mut Progress) -> Result<End, End> {
         let mut ldap = self.client.connect().await.map_err(|e| End::Lost(StoreError::from(e).to_string()))?;
+        progress.connected = true;
         let alive = ldap.clone();
         let with_cookie = progress.cookie.is_some();
         progress.first = self.replica.read().is_empty();
@@ -131,7 +135,7 @@ impl Consumer {
         keepalive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         debug!(with_cookie, "content sync started");
         // What is new, above all whose rights ended, counts before the refresh has told of all that is there.
-        if let Some(csn) = progress.cookie.as_deref().and_then(|cookie| csns(cookie).min()) {
+        if let Some(csn) = progress.cookie.as_deref().and_then(|cookie| csns(cookie).max()) {
             self.read_newer(Some(csn), &alive).await?;
         }
         let mut began = false;

@@ -148,8 +148,8 @@ impl Directory {
             Ok::<_, StoreError>(())
         };
         if change.leaves_last {
-            join().await?;
             inner.change_user(self, user, &change).await?;
+            join().await?;
             leave().await?;
         } else {
             leave().await?;
