@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::Method;
 use serde_json::{Map, Value};
@@ -13,6 +13,7 @@ use super::unanswered::{Adding, Settled};
 use super::{ApiError, App, Noun, auth};
 use crate::accounts::input::boolean;
 use crate::accounts::secrets::RequestMark;
+use crate::accounts::user::PasswordEpoch;
 use crate::accounts::{Addition, Datacenter, EntryId, Session, StoreError, Timestamp, User};
 use crate::directory::List;
 use crate::name::UserName;
@@ -73,6 +74,7 @@ pub(crate) struct Call {
     dc: Mutex<Option<Arc<Datacenter>>>,
     /// What this call adds to lists, until it is over.
     adding: Mutex<Option<Adding>>,
+    password: Mutex<Option<PasswordEpoch>>,
     /// It is the same request once more, of which a part is done.
     pub(super) is_begun: bool,
 }
@@ -90,8 +92,8 @@ impl Call {
         main_dc: u64,
     ) -> Self {
         let params = Arc::new(params);
-        let (dc, adding) = (Mutex::default(), Mutex::default());
-        Self { app, now, caller, method, params, peer, args, main_dc, dc, adding, is_begun: false }
+        let (dc, adding, password) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { app, now, caller, method, params, peer, args, main_dc, dc, adding, password, is_begun: false }
     }
 
     /// The same request as if it came in at `now`.
@@ -121,6 +123,7 @@ impl Call {
             main_dc: self.main_dc,
             dc: Mutex::default(),
             adding: Mutex::default(),
+            password: Mutex::default(),
             is_begun: false,
         }
     }
@@ -166,10 +169,25 @@ impl Call {
     /// # Errors
     /// Why not.
     pub(super) fn may_go_on_himself(&self, plan: PlanFn) -> Result<(), ApiError> {
-        let user = self.app.directory.read().user_by_id(self.caller.user.id).cloned();
-        let user = user.ok_or_else(ApiError::forbidden)?;
-        let takes = |key: &str| self.params.get(key).map(boolean) == Some(Ok(false));
-        if !(user.is_active() || takes("is_active")) {
+        let said = |key: &str, value: bool| self.params.get(key).map(boolean) == Some(Ok(value));
+        let takes = |key: &str| said(key, false);
+        let (user, is_own_password, is_session_over) = {
+            let view = self.app.directory.read();
+            let user = view.user_by_id(self.caller.user.id).ok_or_else(ApiError::forbidden)?;
+            let is_own = *self.password() == Some(user.password_epoch);
+            let is_over = match &self.caller.credential {
+                Credential::Token(own) => !view.session(&own.token_hash).is_some_and(|session| session.is_of(user)),
+                Credential::ApiKey(_) => false,
+            };
+            (Arc::clone(user), is_own, is_over && !is_own)
+        };
+        let takes_key = self.caller.uses_api_key() && said("api_key", true);
+        let takes_rights = ["is_active", "api_access", "is_super_admin"].into_iter().any(takes);
+        if !(takes_rights || takes_key || is_own_password) {
+            return self.may_go_on(plan);
+        }
+        let may_call = (user.is_active() || takes("is_active")) && (user.api_access || takes("api_access"));
+        if is_session_over || !may_call {
             return Err(ApiError::forbidden());
         }
         match (self.caller.is_super_admin(), user.super_admin || takes("is_super_admin")) {
@@ -180,6 +198,11 @@ impl Call {
                 plan(&Self { is_begun: true, ..self.by(caller, self.now) })
             }
         }
+    }
+
+    /// The password that the call is about to set, by what sessions know it by.
+    pub(super) fn password(&self) -> MutexGuard<'_, Option<PasswordEpoch>> {
+        self.password.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For another run of the call, which changed nothing.

@@ -15,6 +15,7 @@ use super::{ApiError, Call, DELETIONS, Noun, Params, Reply, hashing, subject};
 use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
 use crate::accounts::input::boolean;
+use crate::accounts::user::PasswordEpoch;
 use crate::accounts::user_rules::{self, Creation, Lookup, Update, Updating, is_reserved};
 use crate::accounts::{Addition, FIRST_ADMIN, StoreError, User, UserChange};
 use crate::directory::{List, View};
@@ -192,7 +193,9 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         change.leave = others(&settled, &stays);
         let new_password = password.is_some();
         if let Some(password) = password {
-            change.password_hash = Some(hashing::hash(call.app.cost, password).await?);
+            let hash = hashing::hash(call.app.cost, password).await?;
+            *call.password() = Some(PasswordEpoch(call.app.ring.password_epoch(&mut [hash.as_bytes()])));
+            change.password_hash = Some(hash);
         }
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
         call.announce().await.map_err(store)?;

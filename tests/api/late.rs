@@ -122,6 +122,7 @@ fn a_user_admin_gives_nothing_from_when_he_whom_it_is_about_or_what_he_gives_is_
     pair.proxy.release();
     let ua = pair.second.login("ua", "pw-ua");
     let (others, own) = (json!({"groups": ["g1", "g2"]}), json!({"groups": ["admins3", "g1", "g2"]}));
+    let with_access = json!({"groups": ["admins3", "g1", "g2"], "api_access": true});
     let (u2, ua_path, admins, g2) = (user("u2"), user("ua"), group("admins3"), group("g2"));
     // Whom he makes a member of two groups; what is changed when the first membership is on its way; the answer.
     for (about, call, object, changes, status) in [
@@ -130,10 +131,12 @@ fn a_user_admin_gives_nothing_from_when_he_whom_it_is_about_or_what_he_gives_is_
         (&u2, &others, &g2, json!({"dc_bound": false}), 400),
         (&ua_path, &own, &g2, json!({"dc_bound": false}), 400),
         (&ua_path, &own, &ua_path, json!({"is_active": false}), 403),
+        (&ua_path, &own, &ua_path, json!({"api_access": false}), 403),
+        (&ua_path, &with_access, &ua_path, json!({"api_access": false}), 403),
     ] {
         change(&pair, &admins, &json!({"permissions": ["admin", "user_admin"]}));
         change(&pair, &g2, &json!({"dc_bound": true, "dc": "dc3"}));
-        change(&pair, &ua_path, &json!({"groups": ["admins3"], "is_active": true}));
+        change(&pair, &ua_path, &json!({"groups": ["admins3"], "is_active": true, "api_access": true}));
         change(&pair, &u2, &json!({"is_super_admin": false, "groups": []}));
         change(&pair, &u2, &json!({"dc_bound": true, "dc": "dc3"}));
         let call = || ua.put(about, call).status;
@@ -205,6 +208,27 @@ fn a_password_that_comes_with_a_promotion_is_the_one_that_holds() {
     let promoted = pair.proxy.before(Request::GroupChange, || pair.stale.put(&user("u1"), &good).status, evil);
     assert_eq!(promoted, 200);
     pair.first.login("u1", "good");
+}
+
+#[test]
+fn a_password_that_an_admin_sets_ends_the_call_that_was_setting_another_one() {
+    let pair = Pair::new();
+    pair.part();
+    pair.proxy.release();
+    let own = pair.second.login("u2", "pw-u2");
+    let reset = || change(&pair, &user("u2"), &json!({"password": "reset"}));
+    for body in [
+        json!({"email": "u2@example.org", "password": "evil"}),
+        json!({"email": "u2@example.net", "password": "evil", "is_active": true}),
+    ] {
+        let (login, path) = (pair.second.login("u2", "pw-u2"), user("u2"));
+        let call = || login.put(&path, &body).status;
+        // The address is written, and the password is on its way.
+        assert_eq!(pair.proxy.before(Request::NewPassword, call, reset), 403, "{body}");
+        drop(pair.first.login("u2", "reset"));
+        change(&pair, &path, &json!({"password": "pw-u2"}));
+    }
+    assert_eq!(own.get(&user("u2")).status, 403);
 }
 
 #[test]
