@@ -275,3 +275,23 @@ fn of_parallel_calls_that_detach_one_group_one_succeeds() {
         eventually_true(HEALED, "both know its end", || second.api().get(&group("g1")).status == 404);
     }
 }
+
+#[test]
+fn an_end_that_the_server_told_nobody_of_is_found_once_others_come_or_go() {
+    let pair = Pair::new();
+    for name in ["ghost", "haunt"] {
+        pair.user(name, json!({}));
+    }
+    pair.part();
+    pair.ldap.run("ldapdelete", &[&format!("uid=ghost,ou=people,{BASE}")], b"");
+    eventually_true(Duration::from_secs(5), "the first daemon knows it", || {
+        pair.fresh.get(&user("ghost")).status == 404
+    });
+    pair.proxy.lose();
+    assert_eq!(pair.stale.get(&user("ghost")).status, 200);
+    pair.user("other", json!({}));
+    eventually_true(Duration::from_secs(10), "the second one finds it", || {
+        pair.stale.get(&user("ghost")).status == 404
+    });
+    assert_eq!(pair.stale.get(&user("haunt")).status, 200);
+}

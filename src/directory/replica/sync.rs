@@ -9,6 +9,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, OptionFuture};
 use ldap3::controls::{
     Control, ControlType, EntryState, RefreshMode, SyncDone, SyncInfo, SyncRequest, SyncState, parse_syncinfo,
 };
@@ -39,6 +41,10 @@ const UNREACHABLE: Duration = Duration::from_millis(100);
 const WAITED: Duration = Duration::from_millis(300);
 /// How much of the time may go into that, as its divisor.
 const SHARE: u32 = 4;
+/// When it is asked which entries there are: so long after the last that came or went, or after the first, or in any case.
+const QUIET: Duration = Duration::from_secs(2);
+const CHECKED: Duration = Duration::from_secs(15);
+const RARELY: Duration = Duration::from_secs(600);
 /// How often the provider is asked for a sign of life. A stopped server keeps its connections open.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
@@ -55,6 +61,34 @@ enum End {
     /// The provider does not take the cookie, or is not as far as it says.
     RefreshRequired,
     Lost(String),
+}
+
+/// When it is asked again which entries there are: slapd may tell nobody of the end of an entry that goes while others of
+/// its kind come and go.
+struct Checks {
+    since: tokio::time::Instant,
+    /// The first and the last that came or went since then.
+    noted: Option<(tokio::time::Instant, tokio::time::Instant)>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { since: tokio::time::Instant::now(), noted: None }
+    }
+}
+
+impl Checks {
+    fn note(&mut self) {
+        let now = tokio::time::Instant::now();
+        self.noted = Some((self.noted.map_or(now, |(first, _)| first), now));
+    }
+
+    fn due(&self) -> tokio::time::Instant {
+        match self.noted {
+            Some((first, last)) => (first + CHECKED).min(last + QUIET),
+            None => self.since + RARELY,
+        }
+    }
 }
 
 impl Consumer {
@@ -139,6 +173,9 @@ impl Consumer {
             self.read_newer(Some(csn), &alive).await?;
         }
         let mut began = false;
+        let mut checks = Checks::default();
+        let mut checking: OptionFuture<BoxFuture<'_, Result<(), End>>> = None.into();
+        let mut is_checking = false;
         let mut due = tokio::time::Instant::now() + WAITED;
         loop {
             let next = tokio::select! {
@@ -149,6 +186,19 @@ impl Consumer {
                 }
                 doubts = self.replica.doubted(), if progress.refreshed => {
                     self.look_up(doubts, &alive).await?;
+                    continue;
+                }
+                () = tokio::time::sleep_until(checks.due()), if progress.refreshed && !is_checking => {
+                    checks = Checks::default();
+                    // Beside what comes: nobody waits for it.
+                    checking = Some(self.drop_absent(&alive).boxed()).into();
+                    is_checking = true;
+                    continue;
+                }
+                checked = &mut checking, if is_checking => {
+                    checking = None.into();
+                    is_checking = false;
+                    checked.unwrap_or(Ok(()))?;
                     continue;
                 }
                 () = tokio::time::sleep_until(due), if !began => {
@@ -165,7 +215,11 @@ impl Consumer {
                     self.info(parse_syncinfo(message), progress, &alive).await?;
                 }
                 Ok(Some(message)) if message.is_ref() => {}
-                Ok(Some(message)) => self.entry(message, progress)?,
+                Ok(Some(message)) => {
+                    if self.entry(message, progress)? {
+                        checks.note();
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => return Err(End::Lost(error.to_string())),
             }
@@ -189,8 +243,8 @@ impl Consumer {
         }
     }
 
-    /// One entry of the refresh or of the persist phase.
-    fn entry(&self, message: ResultEntry, progress: &mut Progress) -> Result<(), End> {
+    /// One entry of the refresh or of the persist phase. Whether one came or went that lists show.
+    fn entry(&self, message: ResultEntry, progress: &mut Progress) -> Result<bool, End> {
         let state = message.1.iter().find_map(|control| match control {
             Control(Some(ControlType::SyncState), raw) => Some(raw.parse::<SyncState>()),
             _ => None,
@@ -199,10 +253,14 @@ impl Consumer {
         let Some(id) = entry_id(&state.entry_uuid) else {
             return Err(End::Lost("an entry without a valid entryUUID".to_owned()));
         };
+        let mut comes_or_goes = false;
         match state.state {
             // That it is there is asked for at the end of the refresh.
             EntryState::Present => {}
-            EntryState::Delete => self.replica.change(|tables| tables.remove(id)),
+            EntryState::Delete => self.replica.change(|tables| {
+                comes_or_goes = tables.slots.get(&id).is_some_and(|slot| slot.kept.is_listed());
+                tables.remove(id);
+            }),
             EntryState::Add | EntryState::Modify => {
                 let decoded = RawEntry::from_tag(message.0).and_then(|raw| self.decoder.decode(&raw, Some(id)));
                 let source = if progress.refreshed { Source::Push } else { Source::Refresh };
@@ -211,6 +269,9 @@ impl Consumer {
                         warn!(%id, %name, "an entry that is no user has this user name in its DN: nobody may use the name");
                     }
                 }
+                let is_listed = |item: &Item| matches!(item, Item::User(..) | Item::Group(_) | Item::Datacenter(_));
+                comes_or_goes =
+                    matches!(state.state, EntryState::Add) && decoded.as_ref().is_some_and(|d| is_listed(&d.item));
                 match decoded {
                     Some(decoded) => self.replica.change(|tables| tables.put(decoded, source)),
                     None => {
@@ -222,7 +283,7 @@ impl Consumer {
             }
         }
         self.advance(progress, state.cookie);
-        Ok(())
+        Ok(comes_or_goes)
     }
 
     fn advance(&self, progress: &mut Progress, cookie: Option<Vec<u8>>) {

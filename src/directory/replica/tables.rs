@@ -56,6 +56,11 @@ pub(crate) enum Kept {
 }
 
 impl Kept {
+    /// Whether lists show it.
+    pub(super) fn is_listed(&self) -> bool {
+        matches!(self, Self::User(..) | Self::Group(_) | Self::Datacenter(_))
+    }
+
     /// Whether, by what changed, it may be in lists of other people than it was.
     fn has_moved(&self, now: &Self) -> bool {
         match (self, now) {
@@ -228,9 +233,10 @@ impl Tables {
             None if !self.is_gone(id) => Kept::Skipped,
             None => return,
         };
-        match was {
-            Kept::User(..) | Kept::Group(_) | Kept::Datacenter(_) => push_last(&mut self.gone, (id, was)),
-            Kept::Session(_) | Kept::Claim(_) | Kept::Skipped => push_last(&mut self.gone_unlisted, id),
+        if was.is_listed() {
+            push_last(&mut self.gone, (id, was));
+        } else {
+            push_last(&mut self.gone_unlisted, id);
         }
     }
 
