@@ -174,7 +174,7 @@ impl Consumer {
         }
         let mut began = false;
         let mut checks = Checks::default();
-        let mut checking: OptionFuture<BoxFuture<'_, Result<(), End>>> = None.into();
+        let mut checking: OptionFuture<BoxFuture<'_, Result<bool, End>>> = None.into();
         let mut is_checking = false;
         let mut due = tokio::time::Instant::now() + WAITED;
         loop {
@@ -191,14 +191,16 @@ impl Consumer {
                 () = tokio::time::sleep_until(checks.due()), if progress.refreshed && !is_checking => {
                     checks = Checks::default();
                     // Beside what comes: nobody waits for it.
-                    checking = Some(self.drop_absent(&alive).boxed()).into();
+                    checking = Some(self.check(&alive).boxed()).into();
                     is_checking = true;
                     continue;
                 }
                 checked = &mut checking, if is_checking => {
                     checking = None.into();
                     is_checking = false;
-                    checked.unwrap_or(Ok(()))?;
+                    if checked.unwrap_or(Ok(false))? {
+                        checks.note();
+                    }
                     continue;
                 }
                 () = tokio::time::sleep_until(due), if !began => {
@@ -338,7 +340,7 @@ impl Consumer {
     async fn read_newer(&self, csn: Option<&str>, ldap: &Ldap) -> Result<(), End> {
         let newer = csn.map(|csn| Filter::AtLeast(schema::ENTRY_CSN, csn));
         let filter = Filter::All([ours()].into_iter().chain(newer).collect());
-        for raw in self.search(ldap, &filter, schema::REPLICATED).await? {
+        for raw in self.search(ldap, Scope::Subtree, &filter, schema::REPLICATED).await? {
             if let Some(decoded) = self.decoder.decode(&raw, None) {
                 self.replica.change(|tables| tables.put(decoded, Source::CatchUp));
             }
@@ -351,20 +353,38 @@ impl Consumer {
     /// that was killed may have forgotten that anything was deleted after what our cookie says. From now on it tells.
     async fn drop_absent(&self, ldap: &Ldap) -> Result<(), End> {
         let known = self.replica.read().known();
-        let there = self.search(ldap, &ours(), &[schema::ENTRY_UUID]).await?;
-        let identity = |raw: &RawEntry| EntryId::parse(raw.text("entryuuid")?);
-        match there.iter().map(identity).collect::<Option<HashSet<EntryId>>>() {
-            Some(there) => self.replica.change(|tables| tables.keep_only(&known, &there)),
-            None => warn!("not every entry has an entryUUID that we may read: what is gone can't be told"),
+        if let Some(there) = self.there(ldap).await? {
+            self.replica.change(|tables| tables.keep_only(&known, &there));
         }
         Ok(())
+    }
+
+    /// The same later, beside the persist phase. Whether some can't be told of, since the provider is not so far.
+    async fn check(&self, ldap: &Ldap) -> Result<bool, End> {
+        let base = self.search(ldap, Scope::Base, &Filter::Present("objectClass"), &["contextCSN"]).await?;
+        let far = base.first().and_then(|base| base.texts("contextcsn").max().map(str::to_owned));
+        let known = self.replica.read().known();
+        let there = self.there(ldap).await?;
+        Ok(there
+            .is_some_and(|there| self.replica.change(|tables| tables.forget_absent(&known, &there, far.as_deref()))))
+    }
+
+    /// Which entries there are, if that can be told.
+    async fn there(&self, ldap: &Ldap) -> Result<Option<HashSet<EntryId>>, End> {
+        let found = self.search(ldap, Scope::Subtree, &ours(), &[schema::ENTRY_UUID]).await?;
+        let there: Option<HashSet<EntryId>> = found.iter().map(|raw| EntryId::parse(raw.text("entryuuid")?)).collect();
+        if there.is_none() {
+            warn!("not every entry has an entryUUID that we may read: what is gone can't be told");
+        }
+        Ok(there)
     }
 
     /// Brings these entries up to date, or forgets them.
     async fn look_up(&self, ids: HashSet<EntryId>, ldap: &Ldap) -> Result<(), End> {
         for id in ids {
-            let found =
-                self.search(ldap, &Filter::Equal(schema::ENTRY_UUID, &id.to_string()), schema::REPLICATED).await?;
+            let found = self
+                .search(ldap, Scope::Subtree, &Filter::Equal(schema::ENTRY_UUID, &id.to_string()), schema::REPLICATED)
+                .await?;
             let decoded = found.first().and_then(|raw| self.decoder.decode(raw, None));
             debug!(%id, is_there = decoded.is_some(), "an entry that was not where it should be was asked for");
             self.replica.change(|tables| match decoded {
@@ -379,6 +399,7 @@ impl Consumer {
     async fn search(
         &self,
         ldap: &Ldap,
+        scope: Scope,
         filter: &Filter<'_>,
         attributes: &[&'static str],
     ) -> Result<Vec<RawEntry>, End> {
@@ -386,7 +407,7 @@ impl Consumer {
         ldap.with_timeout(self.client.operation_timeout());
         let base = self.decoder.tree.base();
         let found = ldap
-            .search(base, Scope::Subtree, &filter.text(), attributes.to_vec())
+            .search(base, scope, &filter.text(), attributes.to_vec())
             .await
             .map_err(|e| End::Lost(e.to_string()))?;
         code::check(found.1).map_err(|e| End::Lost(format!("{e:?}")))?;

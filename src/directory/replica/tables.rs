@@ -284,6 +284,21 @@ impl Tables {
         }
     }
 
+    /// Of those that were `known` before the directory, which was as `far` as this CSN, said which are `there`: the others are
+    /// gone, unless they are newer. Whether there are such.
+    pub(crate) fn forget_absent(&mut self, known: &[EntryId], there: &HashSet<EntryId>, far: Option<&str>) -> bool {
+        let mut some_are_newer = false;
+        for id in known.iter().filter(|id| !there.contains(id)) {
+            let Some(slot) = self.slots.get(id) else { continue };
+            if far.is_some_and(|far| *slot.csn > *far) {
+                some_are_newer = true;
+            } else {
+                self.forget_entry(*id, false);
+            }
+        }
+        some_are_newer
+    }
+
     /// The entry is to be looked at again: the directory does not seem to have it.
     pub(crate) fn suspect(&mut self, id: EntryId) {
         self.suspects.push(id);
