@@ -46,11 +46,11 @@ pub(super) enum Undo {
 const LOOKS: usize = 20;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// After a write that bound the user, or gave a bound one groups or all rights: the user as he may stay, and whether that is
-/// as it was.
+/// After a write that bound the user, or gave a bound one groups or all rights: the user as he may stay, and whether the
+/// call was undone for that.
 pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Result<(Arc<User>, bool), StoreError> {
     let directory = &call.app.directory;
-    let Some(dc) = &user.dc_bound else { return Ok((user, true)) };
+    let Some(dc) = &user.dc_bound else { return Ok((user, false)) };
     let groups = directory.look_at_attached_groups_of(&user.name).await?;
     let there = !user.super_admin && directory.has_datacenter(dc).await?;
     let fits = || {
@@ -59,15 +59,16 @@ pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Res
         !view.groups_of(&user.name).iter().any(elsewhere)
     };
     if there && fits() {
-        return Ok((user, true));
+        return Ok((user, false));
     }
+    let can_undo = !matches!(undo, Undo::Nothing);
     if let (true, Undo::Memberships(joined)) = (there, undo) {
         // Whoever bound him looks as well, and undoes that if he sees these.
         for _ in 0..LOOKS {
             tokio::time::sleep(PAUSE).await;
             match directory.look_at_user(&user.name).await? {
                 Some(now) if now.id == user.id && now.dc_bound.as_ref() == Some(dc) => {}
-                Some(now) if now.id == user.id => return Ok((now, true)),
+                Some(now) if now.id == user.id => return Ok((now, false)),
                 _ => return Err(StoreError::NotFound),
             }
         }
@@ -80,7 +81,7 @@ pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Res
         directory.unbind_user(&user, dc).await?;
     }
     let now = directory.read().user_by_id(user.id).cloned();
-    Ok((now.ok_or(StoreError::NotFound)?, false))
+    Ok((now.ok_or(StoreError::NotFound)?, can_undo))
 }
 
 /// After a write that bound the group: the group as it may stay, which is bound to the one datacenter that it is attached

@@ -155,11 +155,17 @@ impl Call {
     /// # Errors
     /// Why not.
     pub(super) fn may_go_on(&self, plan: PlanFn) -> Result<(), ApiError> {
-        let again = Self { is_begun: true, ..self.as_of(self.now)? };
-        match (self.caller.is_super_admin(), again.caller.is_super_admin()) {
+        let again = self.as_of(self.now)?;
+        let is_super_admin = again.caller.is_super_admin();
+        self.goes_on(plan, again, is_super_admin)
+    }
+
+    /// As `again` comes to; `is_super_admin` says whether its caller still is one.
+    fn goes_on(&self, plan: PlanFn, again: Self, is_super_admin: bool) -> Result<(), ApiError> {
+        match (self.caller.is_super_admin(), is_super_admin) {
             (true, true) => Ok(()),
             (true, false) => Err(ApiError::forbidden()),
-            (false, _) => plan(&again),
+            (false, _) => plan(&Self { is_begun: true, ..again }),
         }
     }
 
@@ -190,14 +196,9 @@ impl Call {
         if is_session_over || !may_call {
             return Err(ApiError::forbidden());
         }
-        match (self.caller.is_super_admin(), user.super_admin || takes("is_super_admin")) {
-            (true, true) => Ok(()),
-            (true, false) => Err(ApiError::forbidden()),
-            (false, _) => {
-                let caller = Caller { user, credential: self.caller.credential.clone() };
-                plan(&Self { is_begun: true, ..self.by(caller, self.now) })
-            }
-        }
+        let is_super_admin = user.super_admin || takes("is_super_admin");
+        let caller = Caller { user, credential: self.caller.credential.clone() };
+        self.goes_on(plan, self.by(caller, self.now), is_super_admin)
     }
 
     /// The password that the call is about to set, by what sessions know it by.

@@ -224,11 +224,10 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             user = keep_out(call, user, &stays).await?;
         }
         if is_more {
-            let may_be_undone = !matches!(undo, Undo::Nothing);
-            let (settled, stays) = bindings::settle_user(call, user, undo).await.map_err(store)?;
+            let (settled, is_undone) = bindings::settle_user(call, user, undo).await.map_err(store)?;
             user = settled;
-            if may_be_undone && !stays {
-                // It was undone: what it met is as if that had come before.
+            if is_undone {
+                // What it met is as if that had come before.
                 plan_update(&call.afresh())?;
             }
         }

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::schema;
+
 /// What is asked, and whether a change was made.
 struct Assent {
     ask: Box<dyn Fn(bool) -> bool + Send + Sync>,
@@ -40,4 +42,21 @@ pub(super) fn is_given(grants: bool) -> bool {
 /// A change was made.
 pub(super) fn begun() {
     let _ = ASSENT.try_with(|assent| assent.begun.store(true, Ordering::Relaxed));
+}
+
+/// Whether these values of the attribute make somebody a member, an owner or an administrator, hand something to those of
+/// a datacenter, or let him in.
+pub(super) fn grants(attribute: &str, values: &[Vec<u8>]) -> bool {
+    match attribute {
+        "member"
+        | schema::DATACENTER_LINK
+        | schema::PERMISSION
+        | schema::DC_BOUND
+        | schema::OWNER
+        | schema::PASSWORD
+        | schema::SSH_PUBLIC_KEY => !values.is_empty(),
+        schema::ACCESS => values.iter().any(|value| *value == b"1"),
+        schema::SUPER_ADMIN | schema::API_ACCESS | schema::ACTIVE => values.iter().any(|value| *value == b"TRUE"),
+        _ => false,
+    }
 }

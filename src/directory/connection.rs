@@ -129,9 +129,9 @@ impl Operation<'_> {
     /// Whether it may give somebody more than he had.
     fn grants(&self) -> bool {
         match self {
-            Self::Add { attributes, .. } => attributes.iter().any(|(name, values)| grants(name, values)),
+            Self::Add { attributes, .. } => attributes.iter().any(|(name, values)| assent::grants(name, values)),
             Self::Modify { changes, .. } => changes.iter().any(|change| match change {
-                Change::Add(name, values) | Change::Replace(name, values) => grants(name, values),
+                Change::Add(name, values) | Change::Replace(name, values) => assent::grants(name, values),
                 Change::Delete(..) | Change::Increment(_) => false,
             }),
             Self::Delete { .. } => false,
@@ -145,23 +145,6 @@ impl Operation<'_> {
             Self::Modify { changes, .. } => changes.iter().map(Change::len).sum(),
             Self::Delete { references, .. } => *references,
         }
-    }
-}
-
-/// Whether these values of the attribute make somebody a member, an owner or an administrator, hand something to those of
-/// a datacenter, or let him in.
-fn grants(attribute: &str, values: &[Vec<u8>]) -> bool {
-    match attribute {
-        "member"
-        | schema::DATACENTER_LINK
-        | schema::PERMISSION
-        | schema::DC_BOUND
-        | schema::OWNER
-        | schema::PASSWORD
-        | schema::SSH_PUBLIC_KEY => !values.is_empty(),
-        schema::ACCESS => values.iter().any(|value| *value == b"1"),
-        schema::SUPER_ADMIN | schema::API_ACCESS | schema::ACTIVE => values.iter().any(|value| *value == b"TRUE"),
-        _ => false,
     }
 }
 

@@ -118,6 +118,12 @@ const NEEDED: [(&str, &str, &str); 4] = [
 ];
 
 impl Inner {
+    /// The newest change that the server has, by its CSN; `None` where it says none.
+    async fn newest_csn(&self) -> Result<Option<String>, OpError> {
+        let base = self.client.read(self.decoder.tree.base(), &["contextCSN"]).await?;
+        Ok(base.and_then(|base| base.texts("contextcsn").max().map(str::to_owned)))
+    }
+
     /// Refuses a server that lacks what reads and writes are built on.
     async fn check_server(&self) -> Result<(), OpenError> {
         let root = self.client.read("", &["supportedControl", "supportedFeatures"]).await?.unwrap_or_default();
@@ -207,16 +213,15 @@ impl Directory {
     /// Lets content sync come to where the directory is now, which another daemon may have changed a moment ago; whether it
     /// has come further than `before`, as far as is known.
     pub(crate) async fn catch_up(&self, before: &str) -> bool {
-        let Inner { client, decoder, replica, .. } = &*self.0;
-        let asked = client.read(decoder.tree.base(), &["contextCSN"]);
-        let Ok(Ok(Some(base))) = tokio::time::timeout(BEHIND, asked).await else { return false };
+        let replica = &self.0.replica;
+        let Ok(Ok(newest)) = tokio::time::timeout(BEHIND, self.0.newest_csn()).await else { return false };
         if !replica.in_sync() {
             // What is new is read first.
             replica.wait_in_sync(BEHIND).await;
             return true;
         }
-        if let Some(csn) = base.texts("contextcsn").max() {
-            replica.catch_up(csn, BEHIND).await;
+        if let Some(csn) = newest {
+            replica.catch_up(&csn, BEHIND).await;
         }
         replica.newest() != before
     }

@@ -94,10 +94,9 @@ impl Directory {
     }
 
     async fn look_at_rights(&self, user: &User, session: Option<EntryId>) -> Result<(), StoreError> {
-        let Inner { client, decoder, replica, .. } = &*self.0;
+        let Inner { decoder, replica, .. } = &*self.0;
         // A server that is behind what is known here can't say what is gone.
-        let base = client.read(decoder.tree.base(), &["contextCSN"]).await?;
-        let is_behind = base.is_none_or(|base| base.texts("contextcsn").max() < Some(replica.newest().as_str()));
+        let is_behind = self.0.newest_csn().await?.is_none_or(|csn| csn < replica.newest());
         let dn = decoder.tree.user(&user.name);
         let known: Vec<EntryId> = {
             let view = self.read();

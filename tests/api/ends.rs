@@ -186,8 +186,7 @@ fn nobody_is_left_a_member_who_is_deleted_before_the_membership_is_written() {
         if name != "three" {
             pair.user(name, json!({}));
         }
-        pair.part();
-        pair.proxy.release();
+        pair.catch_up();
         let leave = || {
             eventually_true(HEALED, "the first daemon knows him", || fresh.get(&user(name)).status == 200);
             fresh.delete(&user(name)).result(200);

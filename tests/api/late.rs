@@ -87,8 +87,7 @@ fn whoever_loses_what_lets_him_amid_a_call_gives_nobody_anything_from_then_on() 
         pair.user(caller, json!({"is_super_admin": true, "api_access": true}));
         fresh.put(&path, &before).result(200);
         fresh.put(&user("pal"), &json!({"api_access": false})).result(200);
-        pair.part();
-        pair.proxy.release();
+        pair.catch_up();
         let boss = pair.second.login(caller, &format!("pw-{caller}"));
         let revoke = || {
             fresh.put(&user(caller), revocation).result(200);
@@ -153,8 +152,7 @@ fn a_group_that_goes_while_a_user_admin_gives_it_is_left_out() {
     for name in ["g1", "g2"] {
         pair.group(name, json!({"dc": "dc3"}));
     }
-    pair.part();
-    pair.proxy.release();
+    pair.catch_up();
     let ua = pair.second.login("ua", "pw-ua");
     let groups = json!({"dc": "dc3", "groups": ["g1", "g2"]});
     let gone = || {
@@ -195,8 +193,7 @@ fn who_gives_himself_groups_loses_them_by_the_answer_of_who_takes_them() {
 #[test]
 fn a_password_that_comes_with_a_promotion_is_the_one_that_holds() {
     let pair = Pair::new();
-    pair.part();
-    pair.proxy.release();
+    pair.catch_up();
     let ua = pair.first.login("ua", "pw-ua");
     let good = json!({"password": "good", "is_super_admin": true, "dc_bound": false, "groups": []});
     let evil = || {
@@ -213,8 +210,7 @@ fn a_password_that_comes_with_a_promotion_is_the_one_that_holds() {
 #[test]
 fn a_password_that_an_admin_sets_ends_the_call_that_was_setting_another_one() {
     let pair = Pair::new();
-    pair.part();
-    pair.proxy.release();
+    pair.catch_up();
     let own = pair.second.login("u2", "pw-u2");
     let reset = || change(&pair, &user("u2"), &json!({"password": "reset"}));
     for body in [
@@ -234,8 +230,7 @@ fn a_password_that_an_admin_sets_ends_the_call_that_was_setting_another_one() {
 #[test]
 fn the_password_of_whom_somebody_has_promoted_meanwhile_stays() {
     let pair = Pair::new();
-    pair.part();
-    pair.proxy.release();
+    pair.catch_up();
     let ua = pair.second.login("ua", "pw-ua");
     let call = || ua.put(&user("u2"), &json!({"email": "u2@example.org", "password": "evil"})).status;
     // The address is written, and the password is on its way.
@@ -251,8 +246,7 @@ fn a_daemon_that_lost_content_sync_asks_the_directory_who_may_write() {
     for name in ["chief", "lead"] {
         pair.user(name, json!({"is_super_admin": true}));
     }
-    pair.part();
-    pair.proxy.release();
+    pair.catch_up();
     let (chief, lead) = (pair.second.login("chief", "pw-chief"), pair.second.login("lead", "pw-lead"));
     let ua = pair.second.login("ua", "pw-ua");
     let gone = pair.second.login("ua", "pw-ua");

@@ -34,6 +34,12 @@ impl Pair {
 
     /// The second daemon knows all that was written until now, and learns nothing more until this is called again.
     pub(crate) fn part(&self) {
+        self.catch_up();
+        self.proxy.hold();
+    }
+
+    /// The second daemon knows all that was written until now.
+    pub(crate) fn catch_up(&self) {
         self.proxy.release();
         // Content sync tells in the order of the writes.
         let count = self.caught_up.fetch_add(1, Ordering::Relaxed) + 1;
@@ -42,7 +48,6 @@ impl Pair {
         eventually_true(Duration::from_secs(10), "the second daemon catches up", || {
             self.stale.get("/dc/main/").result(200)["desc"] == *desc
         });
-        self.proxy.hold();
     }
 
     /// The server is killed, and what it told the second daemon last is lost.

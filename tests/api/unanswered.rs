@@ -120,8 +120,7 @@ fn what_a_user_admin_adds_to_himself_and_others_to_him_holds_but_for_rights() {
 fn what_was_given_to_a_user_admin_while_his_groups_are_replaced_is_left_to_him() {
     let pair = Pair::new();
     pair.group("late3", json!({"dc": "dc3"}));
-    pair.part();
-    pair.proxy.release();
+    pair.catch_up();
     let replace = || pair.stale.put("/accounts/user/ua/", &json!({"groups": ["admins3"], "password": "new"})).status;
     let give = || drop(pair.fresh.put("/accounts/group/late3/", &json!({"users": ["ua"]})).result(200));
     assert_eq!(pair.proxy.before(Request::NewPassword, replace, give), 200);

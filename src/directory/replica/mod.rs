@@ -1,8 +1,9 @@
 //! The replica: everything that reads need, typed, indexed, in memory.
 //!
-//! `tables` holds the entries and their indexes (`index`), `view` the questions that can be asked of them, `sync` the content sync
-//! (RFC 4533) that feeds them, `progress` how far that is, `recheck` the second look at what refers to an entry that went away, or may have gone itself,
-//! `departures` what does not count of such references meanwhile. One lock guards the tables; it is held for the time of an index look-up, never across I/O.
+//! `tables` holds the entries and their indexes (`index`), `view` the questions that can be asked of them, `sync` the content
+//! sync (RFC 4533) that feeds them, `progress` how far that is, `recheck` the second look at what refers to an entry that
+//! went away, or may have gone itself, `departures` what does not count of such references meanwhile. One lock guards the
+//! tables; it is held for the time of an index look-up, never across I/O.
 
 pub(crate) mod departures;
 mod index;

@@ -354,7 +354,7 @@ impl Consumer {
     async fn drop_absent(&self, ldap: &Ldap) -> Result<(), End> {
         let known = self.replica.read().known();
         if let Some(there) = self.there(ldap).await? {
-            self.replica.change(|tables| tables.keep_only(&known, &there));
+            self.replica.change(|tables| tables.keep_only(&known, &there, None, true));
         }
         Ok(())
     }
@@ -366,7 +366,7 @@ impl Consumer {
         let known = self.replica.read().known();
         let there = self.there(ldap).await?;
         Ok(there
-            .is_some_and(|there| self.replica.change(|tables| tables.forget_absent(&known, &there, far.as_deref()))))
+            .is_some_and(|there| self.replica.change(|tables| tables.keep_only(&known, &there, far.as_deref(), false))))
     }
 
     /// Which entries there are, if that can be told.

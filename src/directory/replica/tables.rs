@@ -277,23 +277,21 @@ impl Tables {
         self.slots.keys().copied().collect()
     }
 
-    /// After a refresh: of those that were `known` before the directory said which it has, the others are gone.
-    pub(crate) fn keep_only(&mut self, known: &[EntryId], there: &HashSet<EntryId>) {
-        for id in known.iter().filter(|id| !there.contains(id)) {
-            self.forget_entry(*id, true);
-        }
-    }
-
     /// Of those that were `known` before the directory, which was as `far` as this CSN, said which are `there`: the others are
-    /// gone, unless they are newer. Whether there are such.
-    pub(crate) fn forget_absent(&mut self, known: &[EntryId], there: &HashSet<EntryId>, far: Option<&str>) -> bool {
+    /// gone, unless they are newer. Whether there are such. `by_refresh`: the groups were read after that.
+    pub(crate) fn keep_only(
+        &mut self,
+        known: &[EntryId],
+        there: &HashSet<EntryId>,
+        far: Option<&str>,
+        by_refresh: bool,
+    ) -> bool {
         let mut some_are_newer = false;
         for id in known.iter().filter(|id| !there.contains(id)) {
-            let Some(slot) = self.slots.get(id) else { continue };
-            if far.is_some_and(|far| *slot.csn > *far) {
+            if far.is_some_and(|far| self.slots.get(id).is_some_and(|slot| *slot.csn > *far)) {
                 some_are_newer = true;
             } else {
-                self.forget_entry(*id, false);
+                self.forget_entry(*id, by_refresh);
             }
         }
         some_are_newer

@@ -120,7 +120,7 @@ fn what_the_directory_has_not_after_a_refresh_is_gone_but_for_what_we_wrote_mean
     tables.begin_refresh();
     let known = tables.known();
     tables.put(user(3, "carol", "2"), Source::OwnWrite);
-    tables.keep_only(&known, &HashSet::from([id(2)]));
+    tables.keep_only(&known, &HashSet::from([id(2)]), None, true);
     assert_eq!(tables.slots.len(), 2);
     assert!(tables.users.only(&name("alice")).is_none() && tables.users.only(&name("carol")).is_some());
     assert!(tables.mails.get("alice@example.org").is_empty() && tables.api_keys.only(&[1; 32]).is_none());
