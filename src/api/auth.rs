@@ -150,6 +150,30 @@ pub(super) fn renew(view: &View<'_>, credential: &Credential, now: Timestamp) ->
     renewed.map_err(|refusal| refusal.uncounted())
 }
 
+/// The same, of a caller who is to be taken for `user`. Where the call itself `has_new_password` for him, his session may
+/// be cleared away already.
+///
+/// # Errors
+/// As [`renew`].
+pub(super) fn renew_as(
+    view: &View<'_>,
+    user: User,
+    credential: &Credential,
+    has_new_password: bool,
+    now: Timestamp,
+) -> Result<Caller, ApiError> {
+    let checked = match credential {
+        Credential::ApiKey(hash) if user.api_key_hash != Some(*hash) => Err(Refusal::Wrong(INVALID_KEY)),
+        Credential::ApiKey(_) => check_api_key(&user, now),
+        Credential::Token(session) if !has_new_password && view.session(&session.token_hash).is_none() => {
+            Err(Refusal::Wrong(INVALID_TOKEN))
+        }
+        Credential::Token(session) => check_session(session, &user, now),
+    };
+    checked.map_err(|refusal| refusal.uncounted())?;
+    Ok(Caller { user: Arc::new(user), credential: credential.clone() })
+}
+
 fn by_api_key(view: &View<'_>, hash: &[u8; 32], now: Timestamp) -> Result<Caller, Refusal> {
     let user = view.user_by_api_key(hash).ok_or(Refusal::Wrong(INVALID_KEY))?;
     check_api_key(user, now)?;

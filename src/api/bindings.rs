@@ -61,7 +61,12 @@ pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Res
     if there && fits() {
         return Ok((user, false));
     }
-    let can_undo = !matches!(undo, Undo::Nothing);
+    let is_undone = match undo {
+        Undo::Nothing => false,
+        Undo::Binding => true,
+        // With the datacenter, or by a promotion, the binding alone goes.
+        Undo::Memberships(_) => there,
+    };
     if let (true, Undo::Memberships(joined)) = (there, undo) {
         // Whoever bound him looks as well, and undoes that if he sees these.
         for _ in 0..LOOKS {
@@ -81,7 +86,7 @@ pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Res
         directory.unbind_user(&user, dc).await?;
     }
     let now = directory.read().user_by_id(user.id).cloned();
-    Ok((now.ok_or(StoreError::NotFound)?, can_undo))
+    Ok((now.ok_or(StoreError::NotFound)?, is_undone))
 }
 
 /// After a write that bound the group: the group as it may stay, which is bound to the one datacenter that it is attached

@@ -74,6 +74,7 @@ pub(crate) struct Call {
     dc: Mutex<Option<Arc<Datacenter>>>,
     /// What this call adds to lists, until it is over.
     adding: Mutex<Option<Adding>>,
+    /// The password that it is about to set.
     password: Mutex<Option<PasswordEpoch>>,
     /// It is the same request once more, of which a part is done.
     pub(super) is_begun: bool,
@@ -155,50 +156,48 @@ impl Call {
     /// # Errors
     /// Why not.
     pub(super) fn may_go_on(&self, plan: PlanFn) -> Result<(), ApiError> {
-        let again = self.as_of(self.now)?;
-        let is_super_admin = again.caller.is_super_admin();
-        self.goes_on(plan, again, is_super_admin)
+        self.goes_on(plan, self.as_of(self.now)?)
     }
 
-    /// As `again` comes to; `is_super_admin` says whether its caller still is one.
-    fn goes_on(&self, plan: PlanFn, again: Self, is_super_admin: bool) -> Result<(), ApiError> {
-        match (self.caller.is_super_admin(), is_super_admin) {
-            (true, true) => Ok(()),
-            (true, false) => Err(ApiError::forbidden()),
-            (false, _) => plan(&Self { is_begun: true, ..again }),
-        }
-    }
-
-    /// The same of a call about the caller himself, who may have taken his credentials and rights by it: whether somebody
-    /// else has.
+    /// The same of a call about the caller himself: what it has taken from him is no reason against it.
     ///
     /// # Errors
     /// Why not.
     pub(super) fn may_go_on_himself(&self, plan: PlanFn) -> Result<(), ApiError> {
-        let said = |key: &str, value: bool| self.params.get(key).map(boolean) == Some(Ok(value));
-        let takes = |key: &str| said(key, false);
-        let (user, is_own_password, is_session_over) = {
+        let caller = {
             let view = self.app.directory.read();
-            let user = view.user_by_id(self.caller.user.id).ok_or_else(ApiError::forbidden)?;
-            let is_own = *self.password() == Some(user.password_epoch);
-            let is_over = match &self.caller.credential {
-                Credential::Token(own) => !view.session(&own.token_hash).is_some_and(|session| session.is_of(user)),
-                Credential::ApiKey(_) => false,
-            };
-            (Arc::clone(user), is_own, is_over && !is_own)
+            let user = view.unambiguous(self.caller.user.id).ok_or_else(ApiError::forbidden)?;
+            let is_own_password = *self.password() == Some(user.password_epoch);
+            let user = self.without_itself(user, is_own_password);
+            auth::renew_as(&view, user, &self.caller.credential, is_own_password, self.now)?
         };
-        let takes_key = self.caller.uses_api_key() && said("api_key", true);
-        let takes_rights = ["is_active", "api_access", "is_super_admin"].into_iter().any(takes);
-        if !(takes_rights || takes_key || is_own_password) {
-            return self.may_go_on(plan);
+        self.goes_on(plan, self.by(caller, self.now))
+    }
+
+    /// The caller as he would be without what this call takes from him.
+    fn without_itself(&self, user: &User, is_own_password: bool) -> User {
+        let said = |key: &str, value: bool| self.params.get(key).map(boolean) == Some(Ok(value));
+        let before = &self.caller.user;
+        let mut user = user.clone();
+        user.enabled |= before.enabled && said("is_active", false);
+        user.api_access |= before.api_access && said("api_access", false);
+        user.super_admin |= before.super_admin && said("is_super_admin", false);
+        if said("api_key", true) {
+            user.api_key_hash = before.api_key_hash;
         }
-        let may_call = (user.is_active() || takes("is_active")) && (user.api_access || takes("api_access"));
-        if is_session_over || !may_call {
-            return Err(ApiError::forbidden());
+        if is_own_password {
+            user.password_epoch = before.password_epoch;
         }
-        let is_super_admin = user.super_admin || takes("is_super_admin");
-        let caller = Caller { user, credential: self.caller.credential.clone() };
-        self.goes_on(plan, self.by(caller, self.now), is_super_admin)
+        user
+    }
+
+    /// As `again` comes to, which is the same request by now.
+    fn goes_on(&self, plan: PlanFn, again: Self) -> Result<(), ApiError> {
+        match (self.caller.is_super_admin(), again.caller.is_super_admin()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(ApiError::forbidden()),
+            (false, _) => plan(&Self { is_begun: true, ..again }),
+        }
     }
 
     /// The password that the call is about to set, by what sessions know it by.

@@ -228,6 +228,38 @@ fn a_password_that_an_admin_sets_ends_the_call_that_was_setting_another_one() {
 }
 
 #[test]
+fn a_call_about_its_caller_ends_with_the_api_key_that_it_was_made_with() {
+    let pair = Pair::new();
+    for name in ["g1", "g2"] {
+        pair.group(name, json!({"dc": "dc3"}));
+    }
+    pair.catch_up();
+    let path = format!("{}apikeys/", user("ua"));
+    let first = pair.first.login("ua", "pw-ua");
+    let second = first.moved_to(&pair.second.anonymous());
+    let key = |api: &Api| api.get(&path).result(200)["api_key"].as_str().unwrap().to_owned();
+    let replace = || {
+        let before = key(&second);
+        first.put(&path, &json!({"api_key": true})).result(200);
+        eventually_true(Duration::from_secs(5), "the second daemon knows it", || key(&second) != before);
+    };
+    let whole = json!({"groups": ["admins3"], "api_access": true});
+    for (body, amid) in [
+        (json!({"groups": ["admins3", "g1", "g2"]}), Request::GroupChange),
+        // Nothing is taken by it: he is none.
+        (json!({"groups": ["admins3", "g1", "g2"], "is_super_admin": false}), Request::GroupChange),
+        (json!({"email": "ua@example.net", "password": "evil", "is_super_admin": false}), Request::NewPassword),
+    ] {
+        change(&pair, &user("ua"), &whole);
+        let ua = pair.second.anonymous().with_header("ES-API-KEY", &key(&second));
+        assert_eq!(pair.proxy.before(amid, || ua.put(&user("ua"), &body).status, replace), 403, "{body}");
+        let groups = pair.fresh.get(&user("ua")).result(200)["groups"].clone();
+        assert!(!groups.as_array().unwrap().contains(&json!("g2")), "{body}: {groups}");
+        drop(pair.first.login("ua", "pw-ua"));
+    }
+}
+
+#[test]
 fn the_password_of_whom_somebody_has_promoted_meanwhile_stays() {
     let pair = Pair::new();
     pair.catch_up();

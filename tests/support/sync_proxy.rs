@@ -18,6 +18,8 @@ const SYNC_REQUEST: &[u8] = b"1.3.6.1.4.1.4203.1.9.1.1";
 const DELETION: u8 = 0x4a;
 const MODIFY: u8 = 0x66;
 const ADD: u8 = 0x68;
+/// The tag of a SearchRequest (RFC 4511, 4.5.1).
+const SEARCH: u8 = 0x63;
 
 /// What is in the DN of a group.
 const GROUPS: &[u8] = b"ou=groups,";
@@ -38,7 +40,7 @@ pub(crate) enum Request {
     /// A modify of a password.
     NewPassword,
     ContentSync,
-    /// A search for how far the server is.
+    /// A search for how far the server is, for a call.
     ContextCsn,
 }
 
@@ -120,7 +122,7 @@ impl SyncProxy {
         format!("ldapi://{}", super::http::encode(self.socket.to_str().unwrap()))
     }
 
-    /// Holds back what content sync says from now on.
+    /// Holds back what content sync says from now on, and what it is told when it asks which entries there are.
     pub(crate) fn hold(&self) {
         self.gate.lock().unwrap().holds = Holds::ContentSync;
     }
@@ -173,14 +175,21 @@ impl SyncProxy {
 /// Passes messages on in both directions until one side ends.
 fn connect(client: UnixStream, server: UnixStream, gate: &Arc<Mutex<Gate>>, requests: &Arc<Requests>) {
     let sync_search = Arc::new(OnceLock::<Vec<u8>>::new());
+    // Searches for which entries there are, beside content sync.
+    let checks = Arc::new(Mutex::new(HashSet::<Vec<u8>>::new()));
     let group_changes = Arc::new(Mutex::new(HashSet::<Vec<u8>>::new()));
     let (mut from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
     let (noted, changes) = (Arc::clone(&sync_search), Arc::clone(&group_changes));
+    let noted_checks = Arc::clone(&checks);
     let (gate, requests) = (Arc::clone(gate), Arc::clone(requests));
     thread::spawn(move || {
         let to_server = Arc::new(Mutex::new(to_server));
         while let Some(message) = next_message(&mut from_client) {
-            let request = Request::of(&message);
+            let is_consumer = noted.get().is_some();
+            let request = Request::of(&message).filter(|request| *request != Request::ContextCsn || !is_consumer);
+            if is_consumer && is_check(&message) {
+                noted_checks.lock().unwrap().insert(message_id(&message).to_vec());
+            }
             match request {
                 Some(Request::ContentSync) => {
                     noted.set(message_id(&message).to_vec()).expect("one content sync on a connection");
@@ -205,13 +214,17 @@ fn connect(client: UnixStream, server: UnixStream, gate: &Arc<Mutex<Gate>>, requ
     });
     let (mut from_server, mut to_client) = (server, client);
     thread::spawn(move || {
+        let mut has_synced = false;
         while let Some(message) = next_message(&mut from_server) {
+            let is_sync = sync_search.get().is_some_and(|id| id == message_id(&message));
             let mut gate = gate.lock().unwrap();
             let is_held = match gate.holds {
                 Holds::Nothing => false,
-                Holds::ContentSync => sync_search.get().is_some_and(|id| id == message_id(&message)),
+                // Where it has told of nothing yet, the checks are a part of how the daemon does without it.
+                Holds::ContentSync => is_sync || (has_synced && checks.lock().unwrap().contains(message_id(&message))),
                 Holds::Results => group_changes.lock().unwrap().contains(message_id(&message)),
             };
+            has_synced |= is_sync && !is_held;
             if is_held {
                 gate.held.push((to_client.try_clone().unwrap(), message));
             } else if to_client.write_all(&message).is_err() {
@@ -220,6 +233,11 @@ fn connect(client: UnixStream, server: UnixStream, gate: &Arc<Mutex<Gate>>, requ
         }
         let _ = to_client.shutdown(Shutdown::Both);
     });
+}
+
+/// Whether it asks for entryUUID and nothing that is replicated.
+fn is_check(message: &[u8]) -> bool {
+    operation(message) == SEARCH && contains(message, b"entryUUID") && !contains(message, b"usherActive")
 }
 
 fn contains(message: &[u8], part: &[u8]) -> bool {

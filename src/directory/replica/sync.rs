@@ -41,7 +41,8 @@ const UNREACHABLE: Duration = Duration::from_millis(100);
 const WAITED: Duration = Duration::from_millis(300);
 /// How much of the time may go into that, as its divisor.
 const SHARE: u32 = 4;
-/// When it is asked which entries there are: so long after the last that came or went, or after the first, or in any case.
+/// When it is asked which entries there are: so long after the last that came or went, spread by half, or after the first, or
+/// in any case.
 const QUIET: Duration = Duration::from_secs(2);
 const CHECKED: Duration = Duration::from_secs(15);
 const RARELY: Duration = Duration::from_secs(600);
@@ -63,29 +64,37 @@ enum End {
     Lost(String),
 }
 
-/// When it is asked again which entries there are: slapd may tell nobody of the end of an entry that goes while others of
-/// its kind come and go.
+/// When it is asked again which entries there are: slapd may tell nobody of the end of an entry that goes at the moment at
+/// which another one takes its DN. No DN of a session is ever used again.
 struct Checks {
-    since: tokio::time::Instant,
+    since: Instant,
     /// The first and the last that came or went since then.
-    noted: Option<(tokio::time::Instant, tokio::time::Instant)>,
+    noted: Option<(Instant, Instant)>,
+    quiet: Duration,
 }
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { since: tokio::time::Instant::now(), noted: None }
+        // The provider has other consumers, which heard of the same.
+        Self { since: Instant::now(), noted: None, quiet: spread(QUIET) }
     }
 }
 
 impl Checks {
     fn note(&mut self) {
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         self.noted = Some((self.noted.map_or(now, |(first, _)| first), now));
     }
 
-    fn due(&self) -> tokio::time::Instant {
+    /// For a check that did not tell everything.
+    fn put_off(&mut self) {
+        let now = Instant::now();
+        self.noted.get_or_insert((now, now + CHECKED));
+    }
+
+    fn due(&self) -> Instant {
         match self.noted {
-            Some((first, last)) => (first + CHECKED).min(last + QUIET),
+            Some((first, last)) => (first + CHECKED).min(last + self.quiet),
             None => self.since + RARELY,
         }
     }
@@ -132,8 +141,7 @@ impl Consumer {
                     } else {
                         debug!(why, retry_ms = wait.as_millis(), "content sync is not back");
                     }
-                    let [spread] = random::<1>();
-                    tokio::time::sleep(wait.mul_f64(0.5 + f64::from(spread) / 510.0)).await;
+                    tokio::time::sleep(spread(wait)).await;
                     wait = (wait * 2).min(longest);
                 }
             }
@@ -188,7 +196,7 @@ impl Consumer {
                     self.look_up(doubts, &alive).await?;
                     continue;
                 }
-                () = tokio::time::sleep_until(checks.due()), if progress.refreshed && !is_checking => {
+                () = tokio::time::sleep_until(checks.due().into()), if progress.refreshed && !is_checking => {
                     checks = Checks::default();
                     // Beside what comes: nobody waits for it.
                     checking = Some(self.check(&alive).boxed()).into();
@@ -198,8 +206,13 @@ impl Consumer {
                 checked = &mut checking, if is_checking => {
                     checking = None.into();
                     is_checking = false;
-                    if checked.unwrap_or(Ok(false))? {
-                        checks.note();
+                    match checked {
+                        Some(Ok(true)) => checks.put_off(),
+                        Some(Err(why)) => {
+                            debug!(?why, "which entries there are could not be asked and is asked later");
+                            checks.put_off();
+                        }
+                        Some(Ok(false)) | None => {}
                     }
                     continue;
                 }
@@ -218,7 +231,7 @@ impl Consumer {
                 }
                 Ok(Some(message)) if message.is_ref() => {}
                 Ok(Some(message)) => {
-                    if self.entry(message, progress)? {
+                    if self.entry(message, progress)? && progress.refreshed {
                         checks.note();
                     }
                 }
@@ -260,7 +273,7 @@ impl Consumer {
             // That it is there is asked for at the end of the refresh.
             EntryState::Present => {}
             EntryState::Delete => self.replica.change(|tables| {
-                comes_or_goes = tables.slots.get(&id).is_some_and(|slot| slot.kept.is_listed());
+                comes_or_goes = tables.shows(id);
                 tables.remove(id);
             }),
             EntryState::Add | EntryState::Modify => {
@@ -271,11 +284,11 @@ impl Consumer {
                         warn!(%id, %name, "an entry that is no user has this user name in its DN: nobody may use the name");
                     }
                 }
-                let is_listed = |item: &Item| matches!(item, Item::User(..) | Item::Group(_) | Item::Datacenter(_));
-                comes_or_goes =
-                    matches!(state.state, EntryState::Add) && decoded.as_ref().is_some_and(|d| is_listed(&d.item));
                 match decoded {
-                    Some(decoded) => self.replica.change(|tables| tables.put(decoded, source)),
+                    Some(decoded) => self.replica.change(|tables| {
+                        tables.put(decoded, source);
+                        comes_or_goes = matches!(state.state, EntryState::Add) && tables.shows(id);
+                    }),
                     None => {
                         // What it was is no longer true; what it is can't be told.
                         warn!(%id, "an entry can't be parsed and is skipped");
@@ -352,9 +365,9 @@ impl Consumer {
     /// answers to our own requests while it began may have gone before the provider noted whom to tell, and a provider
     /// that was killed may have forgotten that anything was deleted after what our cookie says. From now on it tells.
     async fn drop_absent(&self, ldap: &Ldap) -> Result<(), End> {
-        let known = self.replica.read().known();
-        if let Some(there) = self.there(ldap).await? {
-            self.replica.change(|tables| tables.keep_only(&known, &there, None, true));
+        let absent = self.absent(ldap).await?;
+        if !absent.is_empty() {
+            self.replica.change(|tables| tables.forget_absent(&absent, &[], true));
         }
         Ok(())
     }
@@ -362,21 +375,35 @@ impl Consumer {
     /// The same later, beside the persist phase. Whether some can't be told of, since the provider is not so far.
     async fn check(&self, ldap: &Ldap) -> Result<bool, End> {
         let base = self.search(ldap, Scope::Base, &Filter::Present("objectClass"), &["contextCSN"]).await?;
-        let far = base.first().and_then(|base| base.texts("contextcsn").max().map(str::to_owned));
-        let known = self.replica.read().known();
-        let there = self.there(ldap).await?;
-        Ok(there
-            .is_some_and(|there| self.replica.change(|tables| tables.keep_only(&known, &there, far.as_deref(), false))))
+        let far: Vec<String> = base.iter().flat_map(|base| base.texts("contextcsn")).map(str::to_owned).collect();
+        let absent = self.absent(ldap).await?;
+        Ok(!absent.is_empty() && self.replica.change(|tables| tables.forget_absent(&absent, &far, false)))
     }
 
-    /// Which entries there are, if that can be told.
-    async fn there(&self, ldap: &Ldap) -> Result<Option<HashSet<EntryId>>, End> {
-        let found = self.search(ldap, Scope::Subtree, &ours(), &[schema::ENTRY_UUID]).await?;
-        let there: Option<HashSet<EntryId>> = found.iter().map(|raw| EntryId::parse(raw.text("entryuuid")?)).collect();
-        if there.is_none() {
-            warn!("not every entry has an entryUUID that we may read: what is gone can't be told");
+    /// Of the entries that are known, those that are not there; none if that can't be told.
+    async fn absent(&self, ldap: &Ldap) -> Result<Vec<EntryId>, End> {
+        let mut absent = self.replica.read().known();
+        let lost = |e: ldap3::LdapError| End::Lost(e.to_string());
+        let mut ldap = ldap.clone();
+        ldap.with_timeout(self.client.operation_timeout());
+        let (base, filter) = (self.decoder.tree.base(), ours().text());
+        // one by one: with their names they would take the memory of a second replica
+        let mut found =
+            ldap.streaming_search(base, Scope::Subtree, &filter, vec![schema::ENTRY_UUID]).await.map_err(lost)?;
+        let mut are_all_told = true;
+        while let Some(entry) = found.next().await.map_err(lost)? {
+            let raw = RawEntry::from_tag(entry.0);
+            match raw.as_ref().and_then(|raw| EntryId::parse(raw.text("entryuuid")?)) {
+                Some(id) => drop(absent.remove(&id)),
+                None => are_all_told = false,
+            }
         }
-        Ok(there)
+        code::check(found.finish().await).map_err(|e| End::Lost(format!("{e:?}")))?;
+        if !are_all_told {
+            warn!("not every entry has an entryUUID that we may read: what is gone can't be told");
+            absent.clear();
+        }
+        Ok(absent.into_iter().collect())
     }
 
     /// Brings these entries up to date, or forgets them.
@@ -439,6 +466,12 @@ impl Consumer {
 pub(crate) fn ours() -> Filter<'static> {
     let classes = ["inetOrgPerson", "usherAccount", "usherGroup", "usherDatacenter", "usherSession"];
     Filter::Any(classes.map(|class| Filter::Equal("objectClass", class)).to_vec())
+}
+
+/// A time about as long as this, so that not all daemons do the same at the same moment.
+fn spread(time: Duration) -> Duration {
+    let [spread] = random::<1>();
+    time.mul_f64(0.5 + f64::from(spread) / 510.0)
 }
 
 fn entry_id(uuid: &[u8]) -> Option<EntryId> {

@@ -273,22 +273,24 @@ impl Tables {
     }
 
     /// All that are here.
-    pub(crate) fn known(&self) -> Vec<EntryId> {
+    pub(crate) fn known(&self) -> HashSet<EntryId> {
         self.slots.keys().copied().collect()
     }
 
-    /// Of those that were `known` before the directory, which was as `far` as this CSN, said which are `there`: the others are
-    /// gone, unless they are newer. Whether there are such. `by_refresh`: the groups were read after that.
-    pub(crate) fn keep_only(
-        &mut self,
-        known: &[EntryId],
-        there: &HashSet<EntryId>,
-        far: Option<&str>,
-        by_refresh: bool,
-    ) -> bool {
+    /// Whether lists show the entry, or did, as far as is known.
+    pub(super) fn shows(&self, id: EntryId) -> bool {
+        self.slots.get(&id).map_or_else(|| !self.gone_unlisted.contains(&id), |slot| slot.kept.is_listed())
+    }
+
+    /// Forgets entries that are `absent` from the directory, which was as `far` as these CSNs, one for each of its servers,
+    /// but for those that are newer. Whether there are such. `by_refresh`: the groups were read after that.
+    pub(crate) fn forget_absent(&mut self, absent: &[EntryId], far: &[String], by_refresh: bool) -> bool {
         let mut some_are_newer = false;
-        for id in known.iter().filter(|id| !there.contains(id)) {
-            if far.is_some_and(|far| self.slots.get(id).is_some_and(|slot| *slot.csn > *far)) {
+        for id in absent {
+            // Those that went by now are dealt with, and of those that we deleted pushes may still be on their way.
+            let Some(slot) = self.slots.get(id) else { continue };
+            let is_reached = |csn: &String| server_of(csn) == server_of(&slot.csn) && **csn >= *slot.csn;
+            if !far.is_empty() && !far.iter().any(is_reached) {
                 some_are_newer = true;
             } else {
                 self.forget_entry(*id, by_refresh);
@@ -474,6 +476,11 @@ impl Tables {
             Kept::Skipped => self.skipped += 1,
         }
     }
+}
+
+/// The server that a CSN is of: `TIME#COUNT#SERVER#MOD`.
+fn server_of(csn: &str) -> Option<&str> {
+    csn.split('#').nth(2)
 }
 
 /// Remembers one more of those that are gone.

@@ -118,9 +118,10 @@ fn a_full_refresh_may_go_back_but_not_behind_what_we_wrote_meanwhile() {
 fn what_the_directory_has_not_after_a_refresh_is_gone_but_for_what_we_wrote_meanwhile() {
     let mut tables = filled();
     tables.begin_refresh();
-    let known = tables.known();
+    let mut absent = tables.known();
+    absent.remove(&id(2));
     tables.put(user(3, "carol", "2"), Source::OwnWrite);
-    tables.keep_only(&known, &HashSet::from([id(2)]), None, true);
+    tables.forget_absent(&Vec::from_iter(absent), &[], true);
     assert_eq!(tables.slots.len(), 2);
     assert!(tables.users.only(&name("alice")).is_none() && tables.users.only(&name("carol")).is_some());
     assert!(tables.mails.get("alice@example.org").is_empty() && tables.api_keys.only(&[1; 32]).is_none());
@@ -137,6 +138,28 @@ fn a_push_that_was_on_its_way_does_not_bring_back_what_we_deleted() {
     tables.remove(id(1));
     tables.put(user(1, "alice", "7"), Source::Refresh);
     assert!(tables.users.only(&name("alice")).is_some());
+}
+
+#[test]
+fn a_check_that_was_under_way_does_not_bring_back_what_we_deleted() {
+    let mut tables = filled();
+    let absent = [id(1)];
+    tables.remove_own(id(1));
+    assert!(!tables.forget_absent(&absent, &["9".to_owned()], false));
+    tables.put(user(1, "alice", "7"), Source::Push);
+    assert!(tables.users.only(&name("alice")).is_none());
+}
+
+#[test]
+fn what_is_newer_than_its_own_server_has_said_is_not_taken_for_gone() {
+    let csn = |second: u8, server: &str| format!("2026112416012{second}.000000Z#000000#{server}#000000");
+    let far = [csn(5, "001"), csn(2, "002")];
+    for (n, own, is_newer) in [(1, csn(5, "001"), false), (2, csn(3, "002"), true), (3, csn(1, "003"), true)] {
+        let mut tables = Tables::default();
+        tables.put(user(n, "alice", &own), Source::OwnWrite);
+        assert_eq!(tables.forget_absent(&[id(n)], &far, false), is_newer, "{own}");
+        assert_eq!(tables.users.only(&name("alice")).is_some(), is_newer, "{own}");
+    }
 }
 
 #[test]
