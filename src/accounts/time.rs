@@ -15,6 +15,10 @@ impl Timestamp {
         Self(seconds.saturating_mul(1_000_000))
     }
 
+    pub(crate) const fn micros(self) -> i64 {
+        self.0
+    }
+
     pub(crate) const fn seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)
     }

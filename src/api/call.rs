@@ -1,5 +1,6 @@
 //! What a handler gets: who calls, what for, with which parameters. No decisions.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::routes::PlanFn;
-use super::unanswered::{Adding, Settled};
+use super::unanswered::Adding;
 use super::{ApiError, App, Noun, auth};
 use crate::accounts::input::boolean;
 use crate::accounts::secrets::RequestMark;
@@ -63,6 +64,8 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     /// The time of the request: the one clock reading that all its decisions use.
     pub(crate) now: Timestamp,
+    /// When it came to this host.
+    came: Timestamp,
     pub(crate) caller: Caller,
     pub(crate) method: Method,
     pub(crate) params: Arc<Params>,
@@ -72,7 +75,7 @@ pub(crate) struct Call {
     main_dc: u64,
     /// The datacenter that answers and task ids name (contract 3.0); `None` is `main`.
     dc: Mutex<Option<Arc<Datacenter>>>,
-    /// What this call adds to lists, until it is over.
+    /// What this call adds to lists, until it is answered.
     adding: Mutex<Option<Adding>>,
     /// The password that it is about to set.
     password: Mutex<Option<PasswordEpoch>>,
@@ -85,6 +88,7 @@ impl Call {
     pub(crate) fn new(
         app: Arc<App>,
         now: Timestamp,
+        came: Timestamp,
         caller: Caller,
         method: Method,
         args: Vec<String>,
@@ -94,7 +98,7 @@ impl Call {
     ) -> Self {
         let params = Arc::new(params);
         let (dc, adding, password) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { app, now, caller, method, params, peer, args, main_dc, dc, adding, password, is_begun: false }
+        Self { app, now, came, caller, method, params, peer, args, main_dc, dc, adding, password, is_begun: false }
     }
 
     /// The same request as if it came in at `now`.
@@ -116,6 +120,7 @@ impl Call {
         Self {
             app: Arc::clone(&self.app),
             now,
+            came: self.came,
             caller,
             method: self.method.clone(),
             params: Arc::clone(&self.params),
@@ -206,8 +211,8 @@ impl Call {
     }
 
     /// For another run of the call, which changed nothing.
-    pub(super) async fn begin_anew(&self) {
-        self.added().await;
+    pub(super) fn begin_anew(&self) {
+        drop(self.adding().take());
         *self.dc.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -238,41 +243,40 @@ impl Call {
         &self,
         key: &str,
         list: impl FnOnce() -> Result<List, ApiError>,
-    ) -> Result<Settled, ApiError> {
+    ) -> Result<HashSet<Addition>, ApiError> {
         if self.params.get(key).is_none() {
-            return Ok(Settled::default());
+            return Ok(HashSet::new());
         }
-        let settled = self.app.unanswered.settled(&self.app.directory, &list()?).await;
+        let settled = self.app.unanswered.settled(&self.app.directory, &list()?, self.came).await;
         settled.map_err(|error| ApiError::store(&error, Noun::Group))
+    }
+
+    fn adding(&self) -> MutexGuard<'_, Option<Adding>> {
+        self.adding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what this call is about to add, before it does.
     pub(super) fn adds(&self, additions: impl Iterator<Item = Addition>) {
         let additions: Vec<Addition> = additions.collect();
         if !additions.is_empty() {
-            let adding = self.app.unanswered.adding(additions);
-            *self.adding.lock().unwrap_or_else(PoisonError::into_inner) = Some(adding);
+            *self.adding() = Some(self.app.unanswered.adding(additions));
         }
     }
 
     /// Says it to the other daemons too.
     pub(super) async fn announce(&self) -> Result<(), StoreError> {
-        let adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let adding = self.adding().take();
         let Some(mut adding) = adding else { return Ok(()) };
         let announced = adding.announce(&self.app.directory).await;
-        *self.adding.lock().unwrap_or_else(PoisonError::into_inner) = Some(adding);
+        *self.adding() = Some(adding);
         announced
     }
 
-    /// Ends that. Calls that came in before this one's answer goes out get to see it first.
-    pub(super) async fn added(&self) {
-        let adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut adding) = adding {
-            adding.withdraw(&self.app.directory).await;
-            // once for the connections on which something came, once for what they start
-            tokio::task::yield_now().await;
-            tokio::task::yield_now().await;
-        }
+    /// What this call added, once the other daemons are told that it is about to be answered: to be dropped when it is.
+    pub(super) async fn added(&self) -> Option<Adding> {
+        let mut adding = self.adding().take()?;
+        adding.close().await;
+        Some(adding)
     }
 
     /// By which this request is known again if the same caller makes it a second time.

@@ -127,7 +127,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let mut change = plan.update.change;
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
-        plan.detach.retain(|group| settled.has(&Addition::Attachment(group.clone(), plan.dc.name.clone())));
+        plan.detach.retain(|group| settled.contains(&Addition::Attachment(group.clone(), plan.dc.name.clone())));
         call.announce().await.map_err(store)?;
         let mut before = None;
         if change.owner.is_some() {

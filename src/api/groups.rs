@@ -124,10 +124,10 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let (group, mut change, bound_elsewhere) = plan_update(call)?;
         let store = |error: StoreError| ApiError::store(&error, Noun::Group);
         let member = |user: &UserName| Addition::Member(group.name.clone(), user.clone());
-        change.remove_members.retain(|user| settled.has(&member(user)));
+        change.remove_members.retain(|user| settled.contains(&member(user)));
         // What counts for nothing too: it is of somebody of the name who went, and must not wait for the next one.
         let known: HashSet<&UserName> = group.members.iter().chain(&change.add_members).collect();
-        let dead = settled.all().filter_map(|stored| match stored {
+        let dead = settled.iter().filter_map(|stored| match stored {
             Addition::Member(_, user) if !known.contains(user) => Some(user.clone()),
             _ => None,
         });

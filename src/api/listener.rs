@@ -13,6 +13,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use super::arrival::{self, Came};
+
 /// The TLS configuration that new connections get: a new certificate takes the old one's place while the daemon runs.
 pub(crate) type Tls = watch::Receiver<Arc<ServerConfig>>;
 
@@ -40,6 +42,12 @@ enum Raw {
 }
 
 impl Listener {
+    /// On `listener`, with TLS or without.
+    pub(crate) fn tcp(listener: TcpListener, tls: Option<Tls>) -> Self {
+        arrival::note_times(&listener);
+        Self::Tcp(listener, tls)
+    }
+
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener, tls) => {
@@ -62,16 +70,19 @@ impl Accepted {
     }
 
     /// The stream, after the TLS handshake where there is one, for which the client has `limit`.
-    pub(super) async fn open(self, limit: Duration) -> io::Result<Box<dyn Io>> {
+    /// Also when what is read from it had come.
+    pub(super) async fn open(self, limit: Duration) -> io::Result<(Box<dyn Io>, Came)> {
         match self.raw {
-            Raw::Unix(stream) => Ok(Box::new(stream)),
+            Raw::Unix(stream) => Ok((Box::new(stream), Came::default())),
             Raw::Tcp(stream, tls) => {
                 // Answers are written whole or in large pieces: waiting for more to send can only delay them.
                 let _ = stream.set_nodelay(true);
-                match tls {
-                    None => Ok(Box::new(stream)),
-                    Some(tls) => Ok(Box::new(timeout(limit, TlsAcceptor::from(tls).accept(stream)).await??)),
-                }
+                let (stream, came) = arrival::noted(stream);
+                let stream: Box<dyn Io> = match tls {
+                    None => Box::new(stream),
+                    Some(tls) => Box::new(timeout(limit, TlsAcceptor::from(tls).accept(stream)).await??),
+                };
+                Ok((stream, came))
             }
         }
     }

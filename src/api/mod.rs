@@ -10,6 +10,7 @@
 //! one in half.
 
 mod apikeys;
+mod arrival;
 mod auth;
 mod bindings;
 mod call;

@@ -14,6 +14,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderMap, Heade
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::arrival::Arrival;
 use super::envelope::{Content, TaskRef, detail, enclose, enclose_list, finish};
 use super::error::ErrorBody;
 use super::router::{Endpoint, find};
@@ -47,18 +48,19 @@ const DRAIN: (usize, Duration) = (32 << 20, Duration::from_secs(2));
 
 pub(super) type Answer = Response<AnswerBody>;
 
-/// Answers `request`. `peer` is the address of the other end of the connection.
-pub(super) async fn handle<B>(app: &Arc<App>, peer: IpAddr, request: Request<B>) -> Answer
+/// Answers `request`. Where the answer has an [`Adding`](super::unanswered::Adding) among its extensions, the call is answered
+/// when that is dropped.
+pub(super) async fn handle<B>(app: &Arc<App>, arrival: Arrival, request: Request<B>) -> Answer
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let (head, mut body) = request.into_parts();
     let start = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
-    let answer = answer(app, peer, &head, &mut body).await;
+    let answer = answer(app, arrival, &head, &mut body).await;
     app.metrics.response(answer.status());
     if let Some(start) = start {
         let (status, micros) = (answer.status().as_u16(), start.elapsed().as_micros());
-        tracing::debug!(method = %head.method, path = head.uri.path(), status, micros, %peer, "answered");
+        tracing::debug!(method = %head.method, path = head.uri.path(), status, micros, peer = %arrival.peer, "answered");
     }
     // With `Expect` the client waits for leave to send: the answer takes its place.
     if !body.is_end_stream() && !head.headers.contains_key(EXPECT) {
@@ -67,7 +69,7 @@ where
     answer
 }
 
-async fn answer<B>(app: &Arc<App>, peer: IpAddr, head: &hyper::http::request::Parts, body: &mut B) -> Answer
+async fn answer<B>(app: &Arc<App>, arrival: Arrival, head: &hyper::http::request::Parts, body: &mut B) -> Answer
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -85,7 +87,7 @@ where
     if !app.directory.is_started() {
         return form.error(&ApiError::no_directory(), None);
     }
-    match serve(app, peer, head, body, endpoint, args, &mut form).await {
+    match serve(app, arrival, head, body, endpoint, args, &mut form).await {
         Ok(answer) => answer,
         Err((error, who)) => form.error(&error, (!endpoint.open).then_some(who)),
     }
@@ -117,7 +119,7 @@ impl Who {
 
 async fn serve<B>(
     app: &Arc<App>,
-    peer: IpAddr,
+    arrival: Arrival,
     head: &hyper::http::request::Parts,
     body: &mut B,
     endpoint: &'static Endpoint,
@@ -129,7 +131,7 @@ where
 {
     let anonymous = |error| (error, Who::default());
     form.indent = negotiate::indent(&head.headers).map_err(anonymous)?;
-    let peer = auth::client_address(peer, &head.headers, &app.config.http.trusted_proxies);
+    let peer = auth::client_address(arrival.peer, &head.headers, &app.config.http.trusted_proxies);
     let now = now();
     if endpoint.open {
         return serve_open(app, peer, head, body, endpoint, now, form).await.map_err(anonymous);
@@ -157,7 +159,7 @@ where
         let (view, now) = (app.directory.read(), super::now());
         (auth::authenticate(app, &view, &head.headers, now, peer).map_err(anonymous)?, now)
     };
-    let call = Call::new(Arc::clone(app), now, caller, head.method.clone(), args, params, peer, main);
+    let call = Call::new(Arc::clone(app), now, arrival.came, caller, head.method.clone(), args, params, peer, main);
     match handler {
         Handler::Read(run) => {
             // A panic is a bug, but one request's: the handlers change nothing that others see.
@@ -180,9 +182,11 @@ where
                 let before = trail::alias(&call, object);
                 let call = Arc::new(call);
                 let outcome = carry_out(&call, endpoint, run, plan).await;
-                let (answer, task_id) = form.outcome(&call, endpoint, outcome);
+                let (mut answer, task_id) = form.outcome(&call, endpoint, outcome);
                 trail::record(&call, action, object, before, &task_id, answer.status());
-                call.added().await;
+                if let Some(added) = call.added().await {
+                    answer.extensions_mut().insert(Arc::new(added));
+                }
                 answer
             });
             Ok(task.await.unwrap_or_else(|_| form.error(&ApiError::internal(), None)))

@@ -7,8 +7,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,10 +22,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::arrival::Arrival;
 use super::listener::{Accepted, Io, Listener};
 use super::request::{Answer, handle};
 use super::throttle::Source;
 use super::turns::Turns;
+use super::unanswered::Adding;
 use super::{App, WRITES};
 
 /// How long requests that are running may take to end after a shutdown was asked for.
@@ -139,8 +141,8 @@ impl Server {
     async fn connection(&self, accepted: Accepted) {
         let (app, idle, peer): (_, _, IpAddr) = (&self.app, self.idle, accepted.peer);
         let mut closed = self.closed.clone();
-        let stream = match accepted.open(idle).await {
-            Ok(stream) => stream,
+        let (stream, came) = match accepted.open(idle).await {
+            Ok(opened) => opened,
             Err(error) => {
                 tracing::debug!(%peer, %error, "no TLS connection came about");
                 return;
@@ -150,9 +152,12 @@ impl Server {
         let stream = Counted { stream, activity: Arc::clone(&activity) };
         let service = service_fn(|request: Request<Incoming>| {
             let (app, activity) = (Arc::clone(app), Arc::clone(&activity));
+            let arrival = Arrival { peer, came: came.last() };
             async move {
                 let _running = Running::new(&activity);
-                Ok::<Answer, Infallible>(handle(&app, peer, request).await)
+                let mut answer = handle(&app, arrival, request).await;
+                activity.answers(answer.extensions_mut().remove());
+                Ok::<Answer, Infallible>(answer)
             }
         });
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
@@ -217,6 +222,24 @@ struct Activity {
     running: AtomicU64,
     /// Bytes that the client has taken.
     written: AtomicU64,
+    /// What the requests added whose answer is made and goes out with what is written next.
+    unanswered: Mutex<Vec<Arc<Adding>>>,
+}
+
+impl Activity {
+    fn unanswered(&self) -> MutexGuard<'_, Vec<Arc<Adding>>> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer to a request that added this is made.
+    fn answers(&self, added: Option<Arc<Adding>>) {
+        self.unanswered().extend(added);
+    }
+
+    /// Answers go out. This is noted before they do: who has one comes later than that.
+    fn writes(&self) {
+        drop(std::mem::take(&mut *self.unanswered()));
+    }
 }
 
 /// One running request. Counted by its lifetime, since a client that gives up drops it half way.
@@ -235,7 +258,7 @@ impl Drop for Running {
     }
 }
 
-/// A stream that counts what is written.
+/// A stream that notes what is written.
 struct Counted {
     stream: Box<dyn Io>,
     activity: Arc<Activity>,
@@ -258,6 +281,7 @@ impl Counted {
 
 impl AsyncWrite for Counted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.activity.writes();
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.count(result)
     }
@@ -267,6 +291,7 @@ impl AsyncWrite for Counted {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.activity.writes();
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.count(result)
     }

@@ -1,73 +1,96 @@
 //! The members and attachments that calls are adding which have not been answered yet. A call that gives a whole list
 //! (a group's users, a user's groups, a datacenter's groups) must not take away what it could not know of, so that
-//! parallel calls which add different ones all hold (contract section 0, 28). The daemons of one directory tell each other
-//! what they are adding; what is known here of this one's own calls is exact.
+//! parallel calls which add different ones all hold (contract section 0, 28). It knows of what was answered for before it
+//! came. The daemons of one directory tell each other what they are adding; what is known here of this one's own calls is
+//! exact.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::accounts::{Addition, StoreError};
+use super::now;
+use crate::accounts::{Addition, StoreError, Timestamp};
 use crate::directory::{Announcement, Directory, List};
 
-/// How many calls are adding each.
-type Counts = HashMap<Addition, usize>;
+/// How long it is known that something was answered for, in seconds: longer than a call takes from when it came to its look.
+const KNOWN_FOR: i64 = 60;
 
-#[derive(Debug, Default)]
-pub(super) struct Unanswered(Mutex<Arc<Counts>>);
+/// From so many additions on, those that nobody asks for any more are forgotten.
+const MANY: usize = 1024;
 
-impl Unanswered {
-    /// What a list holds that no call is adding: it was answered for before this began.
-    pub(super) async fn settled(&self, directory: &Directory, list: &List) -> Result<Settled, StoreError> {
-        let before = self.now();
-        let settled = directory.settled(list).await?;
-        Ok(Settled { settled, unanswered: [before, self.now()] })
+#[derive(Default)]
+pub(super) struct Unanswered(Mutex<Additions>);
+
+#[derive(Default)]
+struct Additions {
+    all: HashMap<Addition, Calls>,
+    /// At how many they are cleared up.
+    full: usize,
+}
+
+/// The calls that add one.
+struct Calls {
+    /// How many are not answered.
+    unanswered: usize,
+    /// When the last one was.
+    answered: Timestamp,
+}
+
+impl Additions {
+    fn is_unanswered(&self, addition: &Addition, came: Timestamp) -> bool {
+        self.all.get(addition).is_some_and(|calls| calls.unanswered > 0 || calls.answered > came)
     }
 
-    fn now(&self) -> Arc<Counts> {
-        self.change(|counts| Arc::clone(counts))
+    fn forget_old(&mut self, now: Timestamp) {
+        if self.all.len() >= self.full.max(MANY) {
+            self.all.retain(|_, calls| calls.unanswered > 0 || calls.answered.plus_seconds(KNOWN_FOR) > now);
+            self.full = self.all.len() * 2;
+        }
+    }
+}
+
+impl Unanswered {
+    /// What a list holds that no call is adding: it was answered for when the one that asks `came`.
+    pub(super) async fn settled(
+        &self,
+        directory: &Directory,
+        list: &List,
+        came: Timestamp,
+    ) -> Result<HashSet<Addition>, StoreError> {
+        let mut settled = directory.settled(list, came).await?;
+        self.change(|additions| settled.retain(|one| !additions.is_unanswered(one, came)));
+        Ok(settled)
     }
 
     /// Notes that these are being added, for as long as the result lives.
     pub(super) fn adding(self: &Arc<Self>, additions: Vec<Addition>) -> Adding {
-        self.change(|counts| {
-            let counts = Arc::make_mut(counts);
+        self.change(|all| {
             for addition in &additions {
-                *counts.entry(addition.clone()).or_default() += 1;
+                let none = Calls { unanswered: 0, answered: Timestamp::from_micros(0) };
+                all.all.entry(addition.clone()).or_insert(none).unanswered += 1;
             }
         });
         Adding { unanswered: Arc::clone(self), additions, announcement: None }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Arc<Counts>) -> T) -> T {
+    fn answered(&self, additions: &[Addition]) {
+        self.change(|all| {
+            let now = now();
+            for addition in additions {
+                if let Some(calls) = all.all.get_mut(addition) {
+                    calls.unanswered -= 1;
+                    calls.answered = now;
+                }
+            }
+            all.forget_old(now);
+        });
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Additions) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// What a call may take away that replaces a list.
-#[derive(Default)]
-pub(super) struct Settled {
-    /// By what the daemons tell each other.
-    settled: HashSet<Addition>,
-    /// What this daemon was adding before and after that was read.
-    unanswered: [Arc<Counts>; 2],
-}
-
-impl Settled {
-    pub(super) fn has(&self, addition: &Addition) -> bool {
-        self.settled.contains(addition) && self.is_answered(addition)
-    }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = &Addition> {
-        self.settled.iter().filter(|addition| self.is_answered(addition))
-    }
-
-    fn is_answered(&self, addition: &Addition) -> bool {
-        !self.unanswered.iter().any(|counts| counts.contains_key(addition))
-    }
-}
-
-/// One call's additions.
-#[derive(Debug)]
+/// One call's additions. It is answered when this is dropped.
 pub(super) struct Adding {
     unanswered: Arc<Unanswered>,
     additions: Vec<Addition>,
@@ -82,27 +105,17 @@ impl Adding {
         Ok(())
     }
 
-    /// Tells them that it is over.
-    pub(super) async fn withdraw(&mut self, directory: &Directory) {
-        if let Some(announcement) = self.announcement.take() {
-            directory.withdraw(announcement).await;
+    /// Tells them that it is about to be answered.
+    pub(super) async fn close(&mut self) {
+        if let Some(announcement) = &mut self.announcement {
+            announcement.close().await;
         }
     }
 }
 
 impl Drop for Adding {
     fn drop(&mut self) {
-        self.unanswered.change(|counts| {
-            let counts = Arc::make_mut(counts);
-            for addition in &self.additions {
-                if let Some(count) = counts.get_mut(addition) {
-                    *count -= 1;
-                    if *count == 0 {
-                        counts.remove(addition);
-                    }
-                }
-            }
-        });
+        self.unanswered.answered(&self.additions);
     }
 }
 
@@ -117,15 +130,28 @@ mod tests {
         let member = |name: &str| Addition::Member(group(name), UserName::parse("bob").unwrap());
         let attachment = Addition::Attachment(group("g"), DcName::parse("bob").unwrap());
         let all = Arc::new(Unanswered::default());
-        let now =
-            || Settled { settled: [member("g"), attachment.clone()].into(), unanswered: [Arc::default(), all.now()] };
+        let has = |addition: &Addition, came| all.change(|additions| additions.is_unanswered(addition, came));
         let (first, second) = (all.adding(vec![member("g")]), all.adding(vec![member("g")]));
-        let early = now();
+        let later = now().plus_seconds(1);
         drop(first);
-        assert!(!now().has(&member("G")), "names are one whatever their case");
+        assert!(has(&member("G"), later), "names are one whatever their case");
+        let early = now();
+        std::thread::sleep(std::time::Duration::from_millis(1));
         drop(second);
-        assert!(now().has(&member("g")) && !now().has(&member("h")));
-        assert!(!early.has(&member("g")), "what was known then stays known");
-        assert!(early.has(&attachment));
+        assert!(!has(&member("g"), later) && !has(&member("h"), early) && !has(&attachment, early));
+        assert!(has(&member("g"), early), "it came before the answer");
+    }
+
+    #[test]
+    fn what_nobody_asks_for_any_more_is_forgotten() {
+        let mut additions = Additions::default();
+        let at = Timestamp::from_seconds;
+        for n in 0..MANY {
+            let member = Addition::Member(GroupName::parse("g").unwrap(), UserName::parse(&format!("u{n}")).unwrap());
+            let calls = Calls { unanswered: usize::from(n == 0), answered: at(if n == 1 { 100 } else { 0 }) };
+            additions.all.insert(member, calls);
+        }
+        additions.forget_old(at(KNOWN_FOR));
+        assert_eq!(additions.all.len(), 2);
     }
 }

@@ -10,7 +10,6 @@ use super::bindings::{self, Undo};
 use super::listing::{Detail, Paging, extended, flag, name};
 use super::represent::{UserObject, main_dc};
 use super::routes::Pending;
-use super::unanswered::Settled;
 use super::{ApiError, Call, DELETIONS, Noun, Params, Reply, hashing, subject};
 use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
@@ -251,8 +250,8 @@ fn stays(call: &Call, user: &User, change: &UserChange) -> HashSet<GroupName> {
 }
 
 /// The groups that the user is in, and no call is making him a member of, but for those where he stays.
-fn others(settled: &Settled, stays: &HashSet<GroupName>) -> Vec<GroupName> {
-    let others = settled.all().filter_map(|stored| match stored {
+fn others(settled: &HashSet<Addition>, stays: &HashSet<GroupName>) -> Vec<GroupName> {
+    let others = settled.iter().filter_map(|stored| match stored {
         Addition::Member(group, _) if !stays.contains(group) => Some(group.clone()),
         _ => None,
     });

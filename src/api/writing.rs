@@ -26,7 +26,7 @@ pub(super) async fn carry_out(
     let by_state = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::NOT_ACCEPTABLE];
     match outcome {
         Err(error) if !begun && by_state.contains(&error.status) && directory.catch_up(&newest).await => {
-            call.begin_anew().await;
+            call.begin_anew();
             once(call, endpoint, run, plan).await.0
         }
         outcome => outcome,

@@ -76,7 +76,7 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
     let address = http.local_addr().map_err(|e| format!("http.listen: {e}"))?;
     let tls = tls::follow(&config.http)?;
     let scheme = config.http.scheme();
-    let mut listeners = vec![Listener::Tcp(http, tls)];
+    let mut listeners = vec![Listener::tcp(http, tls)];
     if let Some(path) = &config.http.socket {
         listeners.push(Listener::Unix(socket::bind("http.socket", path, socket::FOR_GROUP).await?));
     }
@@ -119,6 +119,7 @@ pub(crate) async fn serve(config: Config, parts: Parts, http: TcpListener, end: 
     }
     stop.send_replace(true);
     let _ = tokio::join!(http, keys);
+    app.directory.end_announcements().await;
     app.directory.close();
     // Nothing else is left to run meanwhile.
     if !app.audit.flush(FLUSH) {

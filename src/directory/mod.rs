@@ -58,7 +58,7 @@ struct Inner {
     ring: Arc<KeyRing>,
     replica: Arc<Replica>,
     refusals: passwords::Refusals,
-    over: announcements::Over,
+    announcements: announcements::Announcements,
     /// The task that keeps the replica current.
     consumer: OnceLock<AbortHandle>,
 }
@@ -168,8 +168,10 @@ impl Directory {
         let replica = Arc::new(Replica::new(rechecks));
         let rechecks = Rechecks { replica: replica.clone(), client: client.clone(), decoder: decoder.clone() };
         tokio::spawn(rechecks.run(suspects));
-        let (refusals, over) = (passwords::Refusals::default(), announcements::Over::default());
-        Ok(Self(Arc::new(Inner { client, decoder, ring, replica, refusals, over, consumer: OnceLock::new() })))
+        let refusals = passwords::Refusals::default();
+        let announcements = announcements::Announcements::new(client.clone(), decoder.clone());
+        let consumer = OnceLock::new();
+        Ok(Self(Arc::new(Inner { client, decoder, ring, replica, refusals, announcements, consumer })))
     }
 
     /// Connects, checks the base entries and the key identifier, and fills the replica. The tasks that keep it current

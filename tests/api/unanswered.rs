@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::pair::{BASE, Pair};
@@ -95,8 +96,49 @@ fn what_a_call_adds_is_left_alone_by_all_daemons_until_it_is_answered() {
                 names(api, path, key) == expected
             });
         }
-        assert_eq!(announced(&usherd.ldap()), [""; 0], "{path} {key}");
     }
+    eventually_true(Duration::from_secs(5), "nothing is said of them any more", || {
+        announced(&usherd.ldap()).is_empty()
+    });
+}
+
+#[test]
+fn a_call_that_came_before_anothers_answer_went_out_leaves_what_that_added() {
+    let pair = Pair::new();
+    for (path, key, [one, other]) in [
+        ("/accounts/group/ga/", "users", ["free", "u4"]),
+        ("/accounts/user/free/", "groups", ["ga", "gb"]),
+        ("/dc/dc4/", "groups", ["ga", "gb"]),
+    ] {
+        for group in ["ga", "gb"] {
+            pair.fresh.delete(&format!("/accounts/group/{group}/"));
+            pair.group(group, json!({"dc_bound": false}));
+        }
+        pair.catch_up();
+        // The second daemon reads it only when the first one has answered.
+        pair.second.signal(Signal::SIGSTOP);
+        let begun = pair.stale.begin_put(path, &json!({ key: [other] }), 0);
+        pair.fresh.put(path, &json!({ key: [one] })).result(200);
+        pair.second.signal(Signal::SIGCONT);
+        assert_eq!(begun.answer().result(200)[key], json!([one, other]), "{path}");
+        // What comes after that takes it away, at once and by either daemon.
+        for (n, api) in [&pair.fresh, &pair.stale, &pair.fresh].into_iter().enumerate() {
+            let name = [one, other][n % 2];
+            assert_eq!(api.put(path, &json!({ key: [name] })).result(200)[key], json!([name]), "{path} {n}");
+        }
+    }
+}
+
+#[test]
+fn a_call_whose_body_comes_when_another_is_answered_came_before_that() {
+    let World { usherd: _usherd, root } = World::new();
+    root.post("/accounts/group/ga/", &json!({"dc_bound": false})).result(201);
+    let path = "/accounts/group/ga/";
+    let slow = root.begin_put(path, &json!({"users": ["u4"]}), 3);
+    root.put(path, &json!({"users": ["free"]})).result(200);
+    assert_eq!(slow.answer().result(200)["users"], json!(["free", "u4"]));
+    root.put(path, &json!({"users": ["u4"]})).result(200);
+    assert_eq!(names(&root, path, "users"), ["u4"]);
 }
 
 #[test]
@@ -140,13 +182,15 @@ fn what_a_call_that_was_cut_short_was_adding_counts_no_longer_after_a_while() {
             "dn: cn=usher,ou=policies,{BASE}\nchangetype: modify\nadd: usherUnanswered\nusherUnanswered: {value}\n"
         ));
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let lately = format!("{} 0011223344556677 0011223344556677", now - 5);
-    for value in [&lately, &format!("{} 0 0011223344556677", now - 100), "what is this?"] {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    let lately = format!("{} other-daemon-0 0011223344556677", now - 5_000_000);
+    let old = [format!("{} other-daemon-1 0011223344556677", now - 100_000_000), "what is this?".to_owned()];
+    for value in [&lately].into_iter().chain(&old) {
         add(value);
     }
     pair.fresh.put("/accounts/group/staff4/", &json!({"users": ["u4"]})).result(200);
-    assert_eq!(announced(&pair.ldap), [lately]);
+    let left = announced(&pair.ldap);
+    assert!(left.contains(&lately) && old.iter().all(|value| !left.contains(value)), "{left:?}");
 }
 
 #[test]

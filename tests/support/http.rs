@@ -123,6 +123,22 @@ impl Api {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> io::Result<Response> {
+        exchange(&self.address, &self.request(method, path, headers, body))
+    }
+
+    /// A PUT whose answer is not waited for: has come to the server's host when this returns, but for the last bytes of its
+    /// body, of which so many are `kept`.
+    pub(crate) fn begin_put(&self, path: &str, body: &Value, kept: usize) -> Begun {
+        let body = body.to_string();
+        let mut request = self.request("PUT", path, &[("Content-Type", "application/json")], body.as_bytes());
+        let kept = request.split_off(request.len() - kept);
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.write_all(&request).unwrap();
+        Begun { stream, kept }
+    }
+
+    fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
         let mut request = format!("{method} {}{path} HTTP/1.1\r\nHost: {}\r\n", self.base, self.address);
         for (name, value) in self.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).chain(headers.iter().copied()) {
             request.push_str(&format!("{name}: {value}\r\n"));
@@ -130,7 +146,24 @@ impl Api {
         request.push_str(&format!("Connection: close\r\nContent-Length: {}\r\n\r\n", body.len()));
         let mut bytes = request.into_bytes();
         bytes.extend_from_slice(body);
-        exchange(&self.address, &bytes)
+        bytes
+    }
+}
+
+/// A request of which at least the head was sent.
+pub(crate) struct Begun {
+    stream: TcpStream,
+    kept: Vec<u8>,
+}
+
+impl Begun {
+    /// Sends the rest of it, if any.
+    pub(crate) fn answer(mut self) -> Response {
+        self.stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        self.stream.write_all(&self.kept).unwrap();
+        let mut answer = Vec::new();
+        self.stream.read_to_end(&mut answer).unwrap();
+        parse(&answer, false).unwrap()
     }
 }
 
