@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::ldap::ldif_line;
 use crate::support::{Usherd, eventually, eventually_true};
 
 const KEY_A: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM2Cbze9O1y9ipWF6ryo8WqAug4QaIk94QN0v3fPnINR";
@@ -74,7 +75,7 @@ fn a_key_added_by_ldapmodify_is_listed_named_and_deleted_like_any_other() {
     usherd.ldap().modify(&format!(
         "dn: {}\nchangetype: modify\nadd: sshPublicKey\n{}",
         user_dn("bob"),
-        crate::support::ldap::ldif_line("sshPublicKey", KEY_B.replace("second", "again\n").as_bytes()),
+        ldif_line("sshPublicKey", KEY_B.replace("second", "again\n").as_bytes()),
     ));
     eventually_true(SOON, "a warning about the double", || {
         usherd.api().get("/accounts/user/bob/").result(200)["warnings"].is_array()
@@ -144,7 +145,7 @@ fn nonsense_values_hurt_nobody_else_and_crash_nothing() {
         usherd.api().post(&format!("/accounts/user/{name}/sshkey/k/"), &json!({"key": KEY_A})).result(201);
     }
     let before = usherd.api().get("/accounts/user/good/").result(200);
-    let line = crate::support::ldap::ldif_line;
+    let line = ldif_line;
     let dn = user_dn("bad");
     let mega = vec![b'A'; 1 << 20];
     let values: [(&str, &[u8]); 9] = [
@@ -320,6 +321,33 @@ fn a_put_of_a_groups_users_leaves_nobody_who_is_not_named() {
         api.put("/accounts/group/g1/", &json!({"users": []})).result(200);
         stored_members(&usherd, "g1").is_empty()
     });
+}
+
+#[test]
+fn a_full_name_is_of_both_names_whatever_their_characters_and_whoever_gave_them() {
+    let usherd = Usherd::start();
+    create(&usherd, "bob", &json!({}));
+    let (api, ldap, path) = (usherd.api(), usherd.ldap(), "/accounts/user/bob/");
+    let names = [
+        "Bob",
+        "  x  y ",
+        "Jo\u{308}ß",
+        "\u{200b}",
+        "\u{e000}",
+        "\u{1f469}\u{200d}\u{1f680}",
+        "(*)\\2a",
+        "\u{fffd}\u{feff}א",
+    ];
+    for name in names {
+        let dn = user_dn("bob");
+        let value = ldif_line("givenName", name.as_bytes());
+        ldap.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: givenName\n{value}"));
+        eventually_true(SOON, "the API shows it", || api.get(path).result(200)["first_name"] == name);
+        api.put(path, &json!({"last_name": "Last"})).result(200);
+        let stored = ldap.search(&dn, "base", "(objectClass=*)", &["cn"]);
+        assert_eq!(stored[0].all("cn"), [format!("{name} Last").trim()]);
+        api.put(path, &json!({"last_name": "Other"})).result(200);
+    }
 }
 
 #[test]

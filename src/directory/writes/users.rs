@@ -217,12 +217,7 @@ impl Inner {
     /// needs an assertion on it, and slapd's `unique` overlay fails every assertion on a value that it guards (its own
     /// searches carry the request's controls): those values then go first, in a modify of their own.
     async fn change_user(&self, directory: &Directory, user: &User, change: &UserChange) -> Result<(), StoreError> {
-        let derived = change.password_hash.is_some()
-            || change.is_active == Some(true)
-            || change.first_name.is_some()
-            || change.last_name.is_some()
-            || change.while_password.is_some();
-        if !derived {
+        if !(depends_on_all(change) || depends_on_a_name(change)) {
             return self.modify_user(directory, user, change, Part::Whole).await;
         }
         let guarded =
@@ -263,10 +258,12 @@ impl Inner {
                 changes.push(Change::Add(schema::NUMBER, vec![number.to_string().into_bytes()]));
             }
             let identity = user.id.to_string();
-            let assertion = if part == Part::Derived && !csn.is_empty() {
+            let other_name = (part == Part::Derived).then(|| has_still_the_name(change, &now)).flatten();
+            let assertion = if part == Part::Derived && other_name.is_none() && !csn.is_empty() {
                 Filter::All(vec![Filter::Equal(schema::ENTRY_UUID, &identity), Filter::Equal(schema::ENTRY_CSN, &csn)])
             } else {
-                Filter::All([is_entry(&identity, USER)].into_iter().chain(is_still_no(change, user)).collect())
+                let more = is_still_no(change, user).chain(other_name);
+                Filter::All([is_entry(&identity, USER)].into_iter().chain(more).collect())
             };
             match self.client.modify(&dn, &changes, Some(&assertion)).await {
                 Ok(raw) => return self.take_in(&dn, raw, &changes).await.map(|_| ()),
@@ -417,6 +414,26 @@ enum Part {
     Guarded,
     /// That part, under an assertion.
     Derived,
+}
+
+/// Whether what is written depends on the entry's present state: on its locks and its password.
+fn depends_on_all(change: &UserChange) -> bool {
+    change.password_hash.is_some() || change.is_active == Some(true) || change.while_password.is_some()
+}
+
+/// Whether it depends on the name that is not changed: `cn` is of both.
+fn depends_on_a_name(change: &UserChange) -> bool {
+    change.first_name.is_some() != change.last_name.is_some()
+}
+
+/// That this is still as it was seen `now`, where nothing else is depended on; `None` where it is not to be seen.
+fn has_still_the_name<'a>(change: &UserChange, now: &'a User) -> Option<Filter<'a>> {
+    let (attribute, name) = match (&change.first_name, &change.last_name) {
+        (Some(_), None) => ("sn", &*now.last_name),
+        (None, Some(_)) => ("givenName", &*now.first_name),
+        _ => return None,
+    };
+    (!depends_on_all(change) && !name.trim().is_empty()).then_some(Filter::Equal(attribute, name))
 }
 
 /// What a user must still not be for the change that was decided about him as `user`: bound, if it makes him a SuperAdmin, or
