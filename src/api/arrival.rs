@@ -27,7 +27,8 @@ const READ: usize = 64 << 10;
 pub(super) struct Arrival {
     /// The address of the other end of the connection.
     pub(super) peer: IpAddr,
-    /// When the end of its head came to this host.
+    /// When it came to this host: the last of what was read together with the end of its head, which may be more than that
+    /// where it was read late.
     pub(super) came: Timestamp,
 }
 
@@ -36,7 +37,7 @@ pub(super) struct Arrival {
 pub(super) struct Came(Arc<AtomicI64>);
 
 impl Came {
-    /// Now, where the kernel does not say it.
+    /// Now, where the kernel does not say it, as for a Unix socket.
     pub(super) fn last(&self) -> Timestamp {
         match self.0.load(Ordering::Relaxed) {
             0 => now(),

@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 use super::routes::PlanFn;
 use super::unanswered::Adding;
 use super::{ApiError, App, Noun, auth};
-use crate::accounts::input::boolean;
+use crate::accounts::input;
 use crate::accounts::secrets::RequestMark;
 use crate::accounts::user::PasswordEpoch;
 use crate::accounts::{Addition, Datacenter, EntryId, Session, StoreError, Timestamp, User};
-use crate::directory::List;
+use crate::directory::{List, Taken};
 use crate::name::UserName;
 
 /// How the caller showed who they are.
@@ -164,36 +164,26 @@ impl Call {
         self.goes_on(plan, self.as_of(self.now)?)
     }
 
-    /// The same of a call about the caller himself: what it has taken from him is no reason against it.
+    /// The same of a call about the caller himself: what it has `taken` from him is no reason against it.
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn may_go_on_himself(&self, plan: PlanFn) -> Result<(), ApiError> {
+    pub(super) fn may_go_on_himself(&self, plan: PlanFn, taken: Taken) -> Result<(), ApiError> {
         let caller = {
             let view = self.app.directory.read();
             let user = view.unambiguous(self.caller.user.id).ok_or_else(ApiError::forbidden)?;
             let is_own_password = *self.password() == Some(user.password_epoch);
-            let user = self.without_itself(user, is_own_password);
+            let before = &self.caller.user;
+            let mut user = User::clone(user);
+            user.enabled |= taken.activity && before.enabled;
+            user.api_access |= taken.api_access && before.api_access;
+            user.super_admin |= taken.super_admin && before.super_admin;
+            if is_own_password {
+                user.password_epoch = before.password_epoch;
+            }
             auth::renew_as(&view, user, &self.caller.credential, is_own_password, self.now)?
         };
         self.goes_on(plan, self.by(caller, self.now))
-    }
-
-    /// The caller as he would be without what this call takes from him.
-    fn without_itself(&self, user: &User, is_own_password: bool) -> User {
-        let said = |key: &str, value: bool| self.params.get(key).map(boolean) == Some(Ok(value));
-        let before = &self.caller.user;
-        let mut user = user.clone();
-        user.enabled |= before.enabled && said("is_active", false);
-        user.api_access |= before.api_access && said("api_access", false);
-        user.super_admin |= before.super_admin && said("is_super_admin", false);
-        if said("api_key", true) {
-            user.api_key_hash = before.api_key_hash;
-        }
-        if is_own_password {
-            user.password_epoch = before.password_epoch;
-        }
-        user
     }
 
     /// As `again` comes to, which is the same request by now.
@@ -244,10 +234,9 @@ impl Call {
         key: &str,
         list: impl FnOnce() -> Result<List, ApiError>,
     ) -> Result<HashSet<Addition>, ApiError> {
-        if self.params.get(key).is_none() {
-            return Ok(HashSet::new());
-        }
-        let settled = self.app.unanswered.settled(&self.app.directory, &list()?, self.came).await;
+        let Some(given) = self.params.get(key) else { return Ok(HashSet::new()) };
+        let kept = input::list(given).unwrap_or_default().into_iter().map(|name| name.to_ascii_lowercase()).collect();
+        let settled = self.app.unanswered.settled(&self.app.directory, &list()?, &kept, self.came).await;
         settled.map_err(|error| ApiError::store(&error, Noun::Group))
     }
 

@@ -6,13 +6,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::now;
 use crate::accounts::{Addition, StoreError, Timestamp};
 use crate::directory::{Announcement, Directory, List};
 
-/// How long it is known that something was answered for, in seconds: longer than a call takes from when it came to its look.
-const KNOWN_FOR: i64 = 60;
+/// How long it counts that something was answered for: longer than a call takes from when it came to its look.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// From so many additions on, those that nobody asks for any more are forgotten.
 const MANY: usize = 1024;
@@ -28,35 +29,48 @@ struct Additions {
 }
 
 /// The calls that add one.
+#[derive(Default)]
 struct Calls {
     /// How many are not answered.
     unanswered: usize,
-    /// When the last one was.
-    answered: Timestamp,
+    /// When the last one was, by the clock of [`Call::came`](super::Call) and by one that nobody sets.
+    answered: Option<(Timestamp, Instant)>,
+}
+
+impl Calls {
+    fn is_unanswered(&self, came: Timestamp) -> bool {
+        self.counts() && (self.unanswered > 0 || self.answered.is_some_and(|(at, _)| at > came))
+    }
+
+    fn counts(&self) -> bool {
+        self.unanswered > 0 || self.answered.is_some_and(|(_, since)| since.elapsed() < KNOWN_FOR)
+    }
 }
 
 impl Additions {
     fn is_unanswered(&self, addition: &Addition, came: Timestamp) -> bool {
-        self.all.get(addition).is_some_and(|calls| calls.unanswered > 0 || calls.answered > came)
+        self.all.get(addition).is_some_and(|calls| calls.is_unanswered(came))
     }
 
-    fn forget_old(&mut self, now: Timestamp) {
+    fn forget_old(&mut self) {
         if self.all.len() >= self.full.max(MANY) {
-            self.all.retain(|_, calls| calls.unanswered > 0 || calls.answered.plus_seconds(KNOWN_FOR) > now);
+            self.all.retain(|_, calls| calls.counts());
             self.full = self.all.len() * 2;
         }
     }
 }
 
 impl Unanswered {
-    /// What a list holds that no call is adding: it was answered for when the one that asks `came`.
+    /// What a list holds that no call is adding: it was answered for when the one that asks `came`. That one keeps what goes
+    /// by the canonical names in `kept`, whatever is said of it here.
     pub(super) async fn settled(
         &self,
         directory: &Directory,
         list: &List,
+        kept: &HashSet<String>,
         came: Timestamp,
     ) -> Result<HashSet<Addition>, StoreError> {
-        let mut settled = directory.settled(list, came).await?;
+        let mut settled = directory.settled(list, kept, came).await?;
         self.change(|additions| settled.retain(|one| !additions.is_unanswered(one, came)));
         Ok(settled)
     }
@@ -65,8 +79,7 @@ impl Unanswered {
     pub(super) fn adding(self: &Arc<Self>, additions: Vec<Addition>) -> Adding {
         self.change(|all| {
             for addition in &additions {
-                let none = Calls { unanswered: 0, answered: Timestamp::from_micros(0) };
-                all.all.entry(addition.clone()).or_insert(none).unanswered += 1;
+                all.all.entry(addition.clone()).or_default().unanswered += 1;
             }
         });
         Adding { unanswered: Arc::clone(self), additions, announcement: None }
@@ -74,14 +87,14 @@ impl Unanswered {
 
     fn answered(&self, additions: &[Addition]) {
         self.change(|all| {
-            let now = now();
+            let now = (now(), Instant::now());
             for addition in additions {
                 if let Some(calls) = all.all.get_mut(addition) {
                     calls.unanswered -= 1;
-                    calls.answered = now;
+                    calls.answered = Some(now);
                 }
             }
-            all.forget_old(now);
+            all.forget_old();
         });
     }
 
@@ -136,22 +149,25 @@ mod tests {
         drop(first);
         assert!(has(&member("G"), later), "names are one whatever their case");
         let early = now();
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1));
         drop(second);
         assert!(!has(&member("g"), later) && !has(&member("h"), early) && !has(&attachment, early));
         assert!(has(&member("g"), early), "it came before the answer");
     }
 
     #[test]
-    fn what_nobody_asks_for_any_more_is_forgotten() {
+    fn what_was_answered_counts_for_a_time_whatever_the_clock_does() {
         let mut additions = Additions::default();
-        let at = Timestamp::from_seconds;
+        let ago = |time: Duration| Some((now().plus_seconds(3600), Instant::now().checked_sub(time).unwrap()));
+        let member =
+            |n: usize| Addition::Member(GroupName::parse("g").unwrap(), UserName::parse(&format!("u{n}")).unwrap());
         for n in 0..MANY {
-            let member = Addition::Member(GroupName::parse("g").unwrap(), UserName::parse(&format!("u{n}")).unwrap());
-            let calls = Calls { unanswered: usize::from(n == 0), answered: at(if n == 1 { 100 } else { 0 }) };
-            additions.all.insert(member, calls);
+            let answered = ago(if n == 1 { KNOWN_FOR / 2 } else { KNOWN_FOR });
+            additions.all.insert(member(n), Calls { unanswered: usize::from(n == 0), answered });
         }
-        additions.forget_old(at(KNOWN_FOR));
+        let counts = [0, 1, 2].map(|n| additions.is_unanswered(&member(n), now()));
+        assert_eq!(counts, [true, true, false]);
+        additions.forget_old();
         assert_eq!(additions.all.len(), 2);
     }
 }

@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use super::router::Endpoint;
 use super::routes::{PlanFn, WriteFn};
 use super::{ApiError, Call, Reply};
-use crate::directory::with_assent;
+use crate::directory::{Taken, with_assent};
 use crate::name::UserName;
 
 /// Runs the call.
@@ -46,12 +46,12 @@ async fn once(
         let (call, refusal) = (Arc::clone(call), Arc::clone(&refusal));
         let about_himself = endpoint.route.pattern.starts_with("accounts/user/{user}")
             && UserName::parse(call.arg(0)).is_ok_and(|name| call.caller.is(&name));
-        move |begun: bool| {
+        move |taken: Option<Taken>| {
             let Some(plan) = plan else { return true };
-            let asked = match (begun, about_himself) {
-                (false, _) => call.still_may(plan),
-                (true, false) => call.may_go_on(plan),
-                (true, true) => call.may_go_on_himself(plan),
+            let asked = match taken {
+                None => call.still_may(plan),
+                Some(taken) if about_himself => call.may_go_on_himself(plan, taken),
+                Some(_) => call.may_go_on(plan),
             };
             asked.map_err(|error| refusal.set(error)).is_ok()
         }

@@ -4,44 +4,69 @@
 //! it is asked again right before its first change is sent, and then before each further one that gives somebody more than he
 //! had. All else of a call that was begun is carried through: it takes away, undoes or completes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::schema;
 
-/// What is asked, and whether a change was made.
+/// What a call has taken from somebody.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) activity: bool,
+    pub(crate) api_access: bool,
+    pub(crate) super_admin: bool,
+}
+
+/// What is asked, and what the changes that were made have taken; `None`: there were none.
 struct Assent {
-    ask: Box<dyn Fn(bool) -> bool + Send + Sync>,
-    begun: AtomicBool,
+    ask: Box<dyn Fn(Option<Taken>) -> bool + Send + Sync>,
+    begun: Mutex<Option<Taken>>,
+}
+
+impl Assent {
+    fn begun(&self) -> MutexGuard<'_, Option<Taken>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 tokio::task_local! {
     static ASSENT: Arc<Assent>;
 }
 
-/// Runs `work`, whose changes need `ask` to say yes; it is told whether one was made before. Those of tasks that it spawns do
-/// not. Gives also whether a change was made.
+/// Runs `work`, whose changes need `ask` to say yes; it is told what those that were made before have taken, if any were. Those
+/// of tasks that it spawns do not. Gives also whether a change was made.
 pub(crate) async fn with_assent<T>(
-    ask: impl Fn(bool) -> bool + Send + Sync + 'static,
+    ask: impl Fn(Option<Taken>) -> bool + Send + Sync + 'static,
     work: impl Future<Output = T>,
 ) -> (T, bool) {
-    let assent = Arc::new(Assent { ask: Box::new(ask), begun: AtomicBool::new(false) });
+    let assent = Arc::new(Assent { ask: Box::new(ask), begun: Mutex::default() });
     let result = ASSENT.scope(Arc::clone(&assent), work).await;
-    (result, assent.begun.load(Ordering::Relaxed))
+    let begun = assent.begun().is_some();
+    (result, begun)
 }
 
 /// Whether the change may be sent, which `grants` something or does not.
 pub(super) fn is_given(grants: bool) -> bool {
     let is_given = |assent: &Arc<Assent>| {
-        let begun = assent.begun.load(Ordering::Relaxed);
-        (begun && !grants) || (assent.ask)(begun)
+        let begun = *assent.begun();
+        (begun.is_some() && !grants) || (assent.ask)(begun)
     };
     ASSENT.try_with(is_given).unwrap_or(true)
 }
 
-/// A change was made.
-pub(super) fn begun() {
-    let _ = ASSENT.try_with(|assent| assent.begun.store(true, Ordering::Relaxed));
+/// A change was made that sets these values.
+pub(super) fn begun<'a>(set: impl Iterator<Item = (&'a str, &'a [Vec<u8>])>) {
+    let _ = ASSENT.try_with(|assent| {
+        let mut begun = assent.begun();
+        let taken = begun.get_or_insert_default();
+        for (attribute, _) in set.filter(|(_, values)| values.iter().any(|value| *value == b"FALSE")) {
+            match attribute {
+                schema::ACTIVE => taken.activity = true,
+                schema::API_ACCESS => taken.api_access = true,
+                schema::SUPER_ADMIN => taken.super_admin = true,
+                _ => {}
+            }
+        }
+    });
 }
 
 /// Whether these values of the attribute make somebody a member, an owner or an administrator, hand something to those of

@@ -128,14 +128,21 @@ impl Operation<'_> {
 
     /// Whether it may give somebody more than he had.
     fn grants(&self) -> bool {
-        match self {
-            Self::Add { attributes, .. } => attributes.iter().any(|(name, values)| assent::grants(name, values)),
-            Self::Modify { changes, .. } => changes.iter().any(|change| match change {
-                Change::Add(name, values) | Change::Replace(name, values) => assent::grants(name, values),
-                Change::Delete(..) | Change::Increment(_) => false,
-            }),
-            Self::Delete { .. } => false,
-        }
+        self.sets().any(|(name, values)| assent::grants(name, values))
+    }
+
+    /// The values that it adds or puts in the place of others.
+    fn sets(&self) -> impl Iterator<Item = (&str, &[Vec<u8>])> {
+        let (attributes, changes): (&[Attribute], &[Change]) = match self {
+            Self::Add { attributes, .. } => (attributes, &[]),
+            Self::Modify { changes, .. } => (&[], changes),
+            Self::Delete { .. } => (&[], &[]),
+        };
+        let changed = changes.iter().filter_map(|change| match change {
+            Change::Add(name, values) | Change::Replace(name, values) => Some((*name, &**values)),
+            Change::Delete(..) | Change::Increment(_) => None,
+        });
+        attributes.iter().map(|(name, values)| (*name, &**values)).chain(changed)
     }
 
     /// How many entries this may make the server write.
@@ -312,7 +319,7 @@ impl Client {
                 Ok(result) => {
                     let done = code::check(result)?;
                     if !operation.is_nobodys() {
-                        assent::begun();
+                        assent::begun(operation.sets());
                     }
                     return Ok(done);
                 }

@@ -44,7 +44,7 @@ use replica::recheck::Rechecks;
 use replica::sync::Consumer;
 
 pub(crate) use announcements::{Announcement, List};
-pub(crate) use assent::with_assent;
+pub(crate) use assent::{Taken, with_assent};
 pub(crate) use replica::view::View;
 
 /// The directory. Cheap to clone.

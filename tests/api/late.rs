@@ -249,6 +249,8 @@ fn a_call_about_its_caller_ends_with_the_api_key_that_it_was_made_with() {
         // Nothing is taken by it: he is none.
         (json!({"groups": ["admins3", "g1", "g2"], "is_super_admin": false}), Request::GroupChange),
         (json!({"email": "ua@example.net", "password": "evil", "is_super_admin": false}), Request::NewPassword),
+        // What it is about to take is not taken yet.
+        (json!({"email": "ua@example.com", "password": "evil", "api_key": true}), Request::NewPassword),
     ] {
         change(&pair, &user("ua"), &whole);
         let ua = pair.second.anonymous().with_header("ES-API-KEY", &key(&second));

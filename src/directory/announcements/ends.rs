@@ -1,5 +1,6 @@
 //! The ends of announcements: that a call's answer went out is said right after that, and all that was said of the call is
 //! taken back some time later. One task does it for all calls, many with one change where they are many; nobody waits for it.
+//! What a daemon that has ended did not take back goes when somebody hears it who finds it too old.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,8 +17,9 @@ use super::super::schema;
 use super::words;
 use crate::accounts::{StoreError, Timestamp};
 
-/// How long others are told that a call was answered: until what came before that was looked at.
-const TOLD: Duration = Duration::from_secs(1);
+/// How long others are told that a call was answered, and of how many calls: until what came before that was looked at. The
+/// server writes the entry anew for each.
+const TOLD: (Duration, usize) = (Duration::from_secs(20), 128);
 /// When a change that the server did not answer is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 /// The most calls that one change is about.
@@ -26,7 +28,7 @@ const AT_A_TIME: usize = 64;
 /// What the task is told.
 pub(super) enum Told {
     Answered(Ended),
-    /// All of it is to be taken back: the daemon ends.
+    /// There are no more: the daemon ends.
     Last(oneshot::Sender<()>),
 }
 
@@ -70,23 +72,19 @@ impl Ends {
                     Told::Last(done) => last.push(done),
                 }
             }
-            let is_last = !last.is_empty() && told.is_empty();
             let now = Instant::now();
-            let count = said.iter().take_while(|(due, _)| is_last || *due <= now).count();
-            let mut delete: Vec<_> = said.drain(..count).flat_map(|(_, values)| values).collect();
-            let mut add = Vec::new();
+            let (mut add, mut delete) = (Vec::new(), Vec::new());
             for Ended { call, at, adds, closing } in ended {
+                let answered = words::answered(&call, at);
                 delete.extend(closing);
-                if is_last {
-                    delete.push(adds);
-                } else {
-                    let answered = words::answered(&call, at);
-                    add.push(answered.clone());
-                    said.push_back((now + TOLD, vec![adds, answered]));
-                }
+                add.push(answered.clone());
+                said.push_back((now + TOLD.0, vec![adds, answered]));
             }
-            self.change(add, delete).await;
-            if is_last {
+            let too_many = said.len().saturating_sub(TOLD.1.max(add.len()));
+            let old = said.iter().enumerate().take_while(|(n, (due, _))| *n < too_many || *due <= now).count();
+            delete.extend(said.drain(..old).flat_map(|(_, values)| values));
+            self.change(&add, &delete).await;
+            if told.is_empty() {
                 for done in last.drain(..) {
                     let _ = done.send(());
                 }
@@ -94,29 +92,40 @@ impl Ends {
         }
     }
 
-    /// Adds and deletes these values, and tries that for as long as they count.
-    async fn change(&self, add: Vec<Vec<u8>>, delete: Vec<Vec<u8>>) {
-        if add.is_empty() && delete.is_empty() {
-            return;
+    /// Adds and deletes these values.
+    async fn change(&self, add: &[Vec<u8>], delete: &[Vec<u8>]) {
+        let changed = match self.persistently(add, delete).await {
+            // Somebody took one of them back, or it did not get there.
+            Err(OpError::ValueState) => self.singly(add, delete).await,
+            changed => changed,
+        };
+        if let Err(error) = changed {
+            debug!(?error, "that calls were answered could not be said");
         }
+    }
+
+    /// First what was answered: a call that is no more closing and not answered would be taken for one under way.
+    async fn singly(&self, add: &[Vec<u8>], delete: &[Vec<u8>]) -> Result<(), OpError> {
+        let adds = add.iter().map(|value| (std::slice::from_ref(value), &[][..]));
+        let deletes = delete.iter().map(|value| (&[][..], std::slice::from_ref(value)));
+        for (add, delete) in adds.chain(deletes) {
+            match self.persistently(add, delete).await {
+                Ok(()) | Err(OpError::ValueState) => {}
+                error => return error,
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries it for as long as it counts.
+    async fn persistently(&self, add: &[Vec<u8>], delete: &[Vec<u8>]) -> Result<(), OpError> {
         let start = Instant::now();
-        while let Err(error) = self.once(&add, &delete).await {
-            match error {
-                // Somebody took one of them back, or it did not get there.
-                OpError::ValueState => {
-                    for value in &delete {
-                        let _ = self.once(&[], std::slice::from_ref(value)).await;
-                    }
-                    for value in &add {
-                        let _ = self.once(std::slice::from_ref(value), &[]).await;
-                    }
-                    return;
+        loop {
+            match self.once(add, delete).await {
+                Err(OpError::Store(StoreError::Unavailable(_))) if start.elapsed() < words::COUNTS_FOR => {
+                    sleep(AGAIN).await;
                 }
-                OpError::Store(StoreError::Unavailable(_)) if start.elapsed() < words::COUNTS_FOR => sleep(AGAIN).await,
-                error => {
-                    debug!(?error, "that calls were answered could not be said");
-                    return;
-                }
+                done => return done,
             }
         }
     }
@@ -128,6 +137,9 @@ impl Ends {
         }
         if !add.is_empty() {
             changes.push(Change::Add(schema::UNANSWERED, add.to_vec()));
+        }
+        if changes.is_empty() {
+            return Ok(());
         }
         self.client.modify(&self.decoder.tree.state(), &changes, None).await.map(|_| ())
     }

@@ -23,12 +23,14 @@ use super::filter::Filter;
 use super::raw::RawEntry;
 use super::{Directory, Inner, now, schema};
 use ends::{Ended, Ends, Told};
-use words::{Heard, Speaker, key};
+use words::{Heard, Key, Speaker, key};
 
 /// How long it is waited for that another daemon says when a call was answered, and how often it is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
 const ASKED: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
-/// How long a daemon that ends waits for what it said to be taken back.
+/// How often it is tried to say that a call is about to be answered.
+const CLOSED: usize = 2;
+/// How long a daemon that ends waits until it is said which calls were answered.
 const LAST: Duration = Duration::from_secs(2);
 
 /// What a daemon needs to speak.
@@ -55,13 +57,17 @@ pub(crate) struct Announcement {
 }
 
 impl Announcement {
-    /// Says that the call is done and its answer goes out next.
+    /// Says that the call is done and its answer goes out next. Where that can't be said, others may take it for unanswered
+    /// for a while.
     pub(crate) async fn close(&mut self) {
         let closing = words::closing(&self.call, now());
         self.closing = Some(closing.clone());
-        let said = self.directory.change_announcements(Change::Add(schema::UNANSWERED, vec![closing])).await;
-        if let Err(error) = said {
-            debug!(?error, "that a call is about to be answered could not be said");
+        let said = Change::Add(schema::UNANSWERED, vec![closing]);
+        for _ in 0..CLOSED {
+            match self.directory.change_announcements(said.clone()).await {
+                Ok(()) | Err(OpError::ValueState) => return,
+                Err(error) => debug!(?error, "that a call is about to be answered could not be said"),
+            }
         }
     }
 }
@@ -83,6 +89,14 @@ pub(crate) enum List {
 }
 
 impl List {
+    /// The canonical name under which a call that gives the list has `one`.
+    fn names(&self, one: &Addition) -> String {
+        match (self, one) {
+            (Self::MembersOf(_), Addition::Member(_, user)) => user.canonical(),
+            (_, Addition::Member(group, _) | Addition::Attachment(group, _)) => group.canonical(),
+        }
+    }
+
     /// What `group` has of it.
     fn of(&self, group: &Group) -> Vec<Addition> {
         let member = |user: &UserName| Addition::Member(group.name.clone(), user.clone());
@@ -117,17 +131,23 @@ impl Directory {
         Ok(Some(announcement))
     }
 
-    /// Takes back what was said of calls that are answered. For the end of the daemon.
+    /// Waits until it is said which calls were answered. For the end of the daemon.
     pub(crate) async fn end_announcements(&self) {
         let (done, is_done) = oneshot::channel();
         if self.0.announcements.ends.send(Told::Last(done)).is_ok() && timeout(LAST, is_done).await.is_err() {
-            debug!("what was said of calls under way could not be taken back in time");
+            debug!("that calls were answered could not be said in time");
         }
     }
 
     /// What the list holds in the directory, without what calls of other daemons are adding that were not answered yet when
     /// this one `came`: both as of one moment, since one search sees one state. Brings the list up to date in the replica.
-    pub(crate) async fn settled(&self, list: &List, came: Timestamp) -> Result<HashSet<Addition>, StoreError> {
+    /// Of what this call keeps, by the canonical names in `kept`, either is said.
+    pub(crate) async fn settled(
+        &self,
+        list: &List,
+        kept: &HashSet<String>,
+        came: Timestamp,
+    ) -> Result<HashSet<Addition>, StoreError> {
         let Inner { client, decoder, .. } = &*self.0;
         // those that have it, and those that are thought to
         let (value, known): (Option<(&str, String)>, Vec<EntryId>) = {
@@ -158,23 +178,13 @@ impl Directory {
         });
         let mut settled: HashSet<Addition> = listed.collect();
         self.0.take_decoded(groups);
-        self.leave_unanswered(&mut settled, &state, came).await?;
-        Ok(settled)
-    }
-
-    /// Takes out of `settled` what is unanswered, as was said when `state` was read. That a call is closing is said before its
-    /// answer goes out, and right after that when it went out: this is waited for.
-    async fn leave_unanswered(
-        &self,
-        settled: &mut HashSet<Addition>,
-        state: &[RawEntry],
-        came: Timestamp,
-    ) -> Result<(), StoreError> {
-        let Inner { client, decoder, .. } = &*self.0;
-        let Heard { unanswered, mut closing } = self.hear(state, came).await;
+        let Heard { unanswered, mut closing } = self.hear(&state, came).await;
         settled.retain(|one| !unanswered.contains(&key(one)));
+        // That a call is closing is said before its answer goes out, and right after that when it went out.
+        let is_open =
+            |one: &Addition, closing: &HashSet<Key>| closing.contains(&key(one)) && !kept.contains(&list.names(one));
         let (start, mut pause) = (Instant::now(), Duration::ZERO);
-        while settled.iter().any(|one| closing.contains(&key(one))) && start.elapsed() < PATIENCE {
+        while settled.iter().any(|one| is_open(one, &closing)) && start.elapsed() < PATIENCE {
             sleep(pause).await;
             pause = (pause * 2).clamp(ASKED.0, ASKED.1);
             let state = client.read(&decoder.tree.state(), &[schema::UNANSWERED]).await?;
@@ -182,7 +192,7 @@ impl Directory {
             closing = heard.closing;
             settled.retain(|one| !heard.unanswered.contains(&key(one)));
         }
-        Ok(())
+        Ok(settled)
     }
 
     /// What others said by when `state` was read. Removes what calls that were cut short left behind.

@@ -112,6 +112,10 @@ impl Directory {
     async fn change_all(&self, user: &User, mut change: UserChange) -> Result<Arc<User>, StoreError> {
         let inner = &*self.0;
         let joined = self.groups_called(&change.join);
+        // A new API key last: the call itself may have been made with the old one, and ends where somebody else replaces it.
+        let grants = change.password_hash.is_some() || !change.join.is_empty();
+        let new_key = UserChange { new_api_key: grants && change.new_api_key, ..UserChange::default() };
+        change.new_api_key &= !grants;
         if change.password_hash.is_some() {
             let first = UserChange {
                 email: change.email.take(),
@@ -156,6 +160,7 @@ impl Directory {
             inner.change_user(self, user, &change).await?;
             join().await?;
         }
+        inner.change_user(self, user, &new_key).await?;
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
 
