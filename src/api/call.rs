@@ -236,7 +236,9 @@ impl Call {
     ) -> Result<HashSet<Addition>, ApiError> {
         let Some(given) = self.params.get(key) else { return Ok(HashSet::new()) };
         let kept = input::list(given).unwrap_or_default().into_iter().map(|name| name.to_ascii_lowercase()).collect();
-        let settled = self.app.unanswered.settled(&self.app.directory, &list()?, &kept, self.came).await;
+        // By then others may wait for it.
+        let waits = !self.adding().as_ref().is_some_and(Adding::is_announced);
+        let settled = self.app.unanswered.settled(&self.app.directory, &list()?, &kept, self.came, waits).await;
         settled.map_err(|error| ApiError::store(&error, Noun::Group))
     }
 

@@ -62,15 +62,16 @@ impl Additions {
 
 impl Unanswered {
     /// What a list holds that no call is adding: it was answered for when the one that asks `came`. That one keeps what goes
-    /// by the canonical names in `kept`, whatever is said of it here.
+    /// by the canonical names in `kept`, whatever is said of it here. `waits` is as for [`Directory::settled`].
     pub(super) async fn settled(
         &self,
         directory: &Directory,
         list: &List,
         kept: &HashSet<String>,
         came: Timestamp,
+        waits: bool,
     ) -> Result<HashSet<Addition>, StoreError> {
-        let mut settled = directory.settled(list, kept, came).await?;
+        let mut settled = directory.settled(list, kept, came, waits).await?;
         self.change(|additions| settled.retain(|one| !additions.is_unanswered(one, came)));
         Ok(settled)
     }
@@ -112,6 +113,10 @@ pub(super) struct Adding {
 }
 
 impl Adding {
+    pub(super) fn is_announced(&self) -> bool {
+        self.announcement.is_some()
+    }
+
     /// Tells the other daemons.
     pub(super) async fn announce(&mut self, directory: &Directory) -> Result<(), StoreError> {
         self.announcement = directory.announce(&self.additions).await?;

@@ -20,7 +20,7 @@ fn one_after_the_other(
 ) {
     proxy.hold_results();
     std::thread::scope(|scope| {
-        let limit = Duration::from_secs(3);
+        let limit = Duration::from_secs(10);
         let first = scope.spawn(first);
         eventually_true(limit, "what the first call wrote is seen", shows_first);
         let second = scope.spawn(second);

@@ -23,13 +23,13 @@ use super::filter::Filter;
 use super::raw::RawEntry;
 use super::{Directory, Inner, now, schema};
 use ends::{Ended, Ends, Told};
-use words::{Heard, Key, Speaker, key};
+use words::{Heard, Speaker, key};
 
-/// How long it is waited for that another daemon says when a call was answered, and how often it is asked.
+/// How long it is waited for that another daemon of this host says when a call was answered, and how often it is asked.
 const PATIENCE: Duration = Duration::from_secs(2);
 const ASKED: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
-/// How often it is tried to say that a call is about to be answered.
-const CLOSED: usize = 2;
+/// How long it is tried to say that a call is about to be answered.
+const CLOSED: Duration = Duration::from_secs(1);
 /// How long a daemon that ends waits until it is said which calls were answered.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -57,17 +57,14 @@ pub(crate) struct Announcement {
 }
 
 impl Announcement {
-    /// Says that the call is done and its answer goes out next. Where that can't be said, others may take it for unanswered
-    /// for a while.
+    /// Says that the call is done and its answer goes out next. Where that can't be said, those on other hosts may take it for
+    /// unanswered for a while.
     pub(crate) async fn close(&mut self) {
         let closing = words::closing(&self.call, now());
         self.closing = Some(closing.clone());
-        let said = Change::Add(schema::UNANSWERED, vec![closing]);
-        for _ in 0..CLOSED {
-            match self.directory.change_announcements(said.clone()).await {
-                Ok(()) | Err(OpError::ValueState) => return,
-                Err(error) => debug!(?error, "that a call is about to be answered could not be said"),
-            }
+        let said = self.directory.change_announcements(Change::Add(schema::UNANSWERED, vec![closing]));
+        if !matches!(timeout(CLOSED, said).await, Ok(Ok(()))) {
+            debug!("that a call is about to be answered could not be said");
         }
     }
 }
@@ -141,12 +138,14 @@ impl Directory {
 
     /// What the list holds in the directory, without what calls of other daemons are adding that were not answered yet when
     /// this one `came`: both as of one moment, since one search sees one state. Brings the list up to date in the replica.
-    /// Of what this call keeps, by the canonical names in `kept`, either is said.
+    /// Of what this call keeps, by the canonical names in `kept`, either is said. Unless it `waits`, what is not known yet counts
+    /// as unanswered.
     pub(crate) async fn settled(
         &self,
         list: &List,
         kept: &HashSet<String>,
         came: Timestamp,
+        waits: bool,
     ) -> Result<HashSet<Addition>, StoreError> {
         let Inner { client, decoder, .. } = &*self.0;
         // those that have it, and those that are thought to
@@ -178,19 +177,23 @@ impl Directory {
         });
         let mut settled: HashSet<Addition> = listed.collect();
         self.0.take_decoded(groups);
-        let Heard { unanswered, mut closing } = self.hear(&state, came).await;
-        settled.retain(|one| !unanswered.contains(&key(one)));
-        // That a call is closing is said before its answer goes out, and right after that when it went out.
-        let is_open =
-            |one: &Addition, closing: &HashSet<Key>| closing.contains(&key(one)) && !kept.contains(&list.names(one));
+        let mut heard = self.hear(&state, came).await;
         let (start, mut pause) = (Instant::now(), Duration::ZERO);
-        while settled.iter().any(|one| is_open(one, &closing)) && start.elapsed() < PATIENCE {
+        // What is open is in the list already: the call that adds it waits for nobody any more.
+        loop {
+            settled.retain(|one| !heard.unanswered.contains(&key(one)));
+            let is_open = |one: &Addition| heard.open.contains(&key(one));
+            if !settled.iter().any(|one| is_open(one) && !kept.contains(&list.names(one))) {
+                break;
+            }
+            if !waits || start.elapsed() >= PATIENCE {
+                settled.retain(|one| !is_open(one));
+                break;
+            }
             sleep(pause).await;
             pause = (pause * 2).clamp(ASKED.0, ASKED.1);
             let state = client.read(&decoder.tree.state(), &[schema::UNANSWERED]).await?;
-            let heard = self.hear(state.as_slice(), came).await;
-            closing = heard.closing;
-            settled.retain(|one| !heard.unanswered.contains(&key(one)));
+            heard = self.hear(state.as_slice(), came).await;
         }
         Ok(settled)
     }

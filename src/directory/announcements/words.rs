@@ -6,7 +6,8 @@
 //!
 //! TIME is in microseconds since 1970, of the clock of the host that CALL names; CALL is `HOST-DAEMON-NUMBER`. All daemons
 //! of one host have one clock, from which the kernel also takes when requests come: among them it is known which came before
-//! which answer went out. On another host `closing` counts as answered: the answer's receiver may have called there since.
+//! which answer went out, once that is said. On another host a call counts as answered from `closing` on: whoever got its
+//! answer may have called there since.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,25 +57,27 @@ impl Speaker {
         let (mut adds, mut ends, mut old) = (Vec::new(), HashMap::<&str, End>::new(), Vec::new());
         for value in said {
             match parse(value, now) {
-                Some((_, call, Said::Adds(keys))) => adds.push((call, keys)),
+                Some((time, call, Said::Adds(keys))) => adds.push((time, call, keys)),
                 Some((time, call, Said::Closing)) => ends.entry(call).or_default().closing = Some(time),
                 Some((time, call, Said::Answered)) => ends.entry(call).or_default().answered = Some(time),
                 None => old.push(value.to_vec()),
             }
         }
         let mut heard = Heard::default();
-        for (call, keys) in adds {
+        for (said, call, keys) in adds {
             let mut names = call.split('-');
             let is_near = names.next() == Some(&self.host);
             if is_near && names.next() == Some(&self.daemon) {
                 continue;
             }
-            match ends.get(call) {
-                Some(_) if !is_near => {}
-                Some(End { answered: Some(answered), .. }) if came >= *answered => {}
-                Some(End { answered: None, closing: Some(closing) }) if came >= *closing => heard.closing.extend(keys),
-                None | Some(_) => heard.unanswered.extend(keys),
-            }
+            let additions = match ends.get(call) {
+                None if is_near && came >= said => &mut heard.open,
+                Some(_) if !is_near => continue,
+                Some(End { answered: Some(answered), .. }) if came >= *answered => continue,
+                Some(End { answered: None, closing: Some(closing) }) if came >= *closing => &mut heard.open,
+                None | Some(_) => &mut heard.unanswered,
+            };
+            additions.extend(keys);
         }
         (heard, old)
     }
@@ -85,8 +88,8 @@ impl Speaker {
 pub(super) struct Heard {
     /// By calls that were not answered when the hearer's came.
     pub(super) unanswered: HashSet<Key>,
-    /// By calls that were then about to be or had been: it will be said.
-    pub(super) closing: HashSet<Key>,
+    /// By calls that may have been: it will be said.
+    pub(super) open: HashSet<Key>,
 }
 
 #[derive(Default)]
@@ -170,19 +173,19 @@ mod tests {
         let (heard, old) = speaker("h", "other").hear(said.iter().map(Vec::as_slice), at(came), at(100));
         assert!(old.is_empty());
         let key = key(&member("G", "Bob"));
-        (heard.unanswered.contains(&key), heard.closing.contains(&key))
+        (heard.unanswered.contains(&key), heard.open.contains(&key))
     }
 
     #[test]
     fn a_call_that_came_before_anothers_answer_went_out_knows_nothing_of_it() {
         let call = speaker("h", "d").name_call();
-        let mut said = vec![adds(&call, &[member("g", "bob"), member("g", "carl")], at(0))];
-        assert_eq!(heard(&said, 50), (true, false));
-        said.push(closing(&call, at(20)));
-        for (came, expected) in [(19, (true, false)), (20, (false, true)), (50, (false, true))] {
-            assert_eq!(heard(&said, came), expected, "{came}");
+        let mut said = vec![adds(&call, &[member("g", "bob"), member("g", "carl")], at(10))];
+        for (from, next) in [(10, closing(&call, at(20))), (20, answered(&call, at(30)))] {
+            for (came, expected) in [(from - 1, (true, false)), (from, (false, true)), (50, (false, true))] {
+                assert_eq!(heard(&said, came), expected, "{came}");
+            }
+            said.push(next);
         }
-        said.push(answered(&call, at(30)));
         for keeps_closing in [true, false] {
             for (came, expected) in [(29, (true, false)), (30, (false, false)), (50, (false, false))] {
                 assert_eq!(heard(&said, came), expected, "{came} {keeps_closing}");
