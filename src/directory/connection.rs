@@ -29,6 +29,8 @@ const WRITERS: usize = 4;
 /// Most changes that the server is asked for at a time. It makes one after the other anyhow; more only take the threads that
 /// it tells of changes with, and a revocation comes late.
 const CHANGES: usize = 4;
+/// The same of those that are [nobody's](Operation::is_nobodys): they are short, and others wait for them.
+const NOBODYS: usize = 2;
 /// What a reference more than a few adds to the time limit of a write: the server's overlays write the other entry too.
 const PER_REFERENCE: Duration = Duration::from_millis(20);
 /// References that cost nothing extra.
@@ -176,6 +178,7 @@ pub(crate) struct Client {
     /// A bind costs the server tens of milliseconds of a core; more at a time than cores only queue there.
     bind_permits: Semaphore,
     changes: Semaphore,
+    nobodys: Semaphore,
 }
 
 impl Client {
@@ -194,6 +197,7 @@ impl Client {
             binders: Mutex::default(),
             bind_permits: Semaphore::new(cores),
             changes: Semaphore::new(CHANGES),
+            nobodys: Semaphore::new(NOBODYS),
         }
     }
 
@@ -296,9 +300,10 @@ impl Client {
         }
     }
 
-    /// Waits for one of the [`CHANGES`].
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, OpError> {
-        let turn = tokio::time::timeout(self.operation_timeout, self.changes.acquire()).await;
+    /// Waits for one of the [`CHANGES`], or of the [`NOBODYS`].
+    async fn turn(&self, operation: &Operation<'_>) -> Result<SemaphorePermit<'_>, OpError> {
+        let turns = if operation.is_nobodys() { &self.nobodys } else { &self.changes };
+        let turn = tokio::time::timeout(self.operation_timeout, turns.acquire()).await;
         turn.ok().and_then(Result::ok).ok_or_else(|| OpError::unavailable("too many changes at a time"))
     }
 
@@ -307,7 +312,7 @@ impl Client {
         let many = operation.references().saturating_sub(FEW_REFERENCES);
         let limit = self.operation_timeout + PER_REFERENCE * u32::try_from(many).unwrap_or(u32::MAX);
         // What takes long is rare, and keeps no others from theirs.
-        let _turn = if many == 0 { Some(self.turn().await?) } else { None };
+        let _turn = if many == 0 { Some(self.turn(operation).await?) } else { None };
         let mut retried = false;
         loop {
             let (place, mut ldap) = self.writer().await?;

@@ -329,6 +329,17 @@ fn a_call_about_the_caller_himself_may_end_what_it_was_made_with() {
         let answer = caller.put(&user(name), &Value::Object(body));
         assert_eq!(answer.result(200)["groups"], json!(["g1", "g2"]), "{name}");
     }
+    world.create("key2", &json!({"dc_bound": false, "is_super_admin": true}));
+    let keys = || world.login("key2").get(&format!("{}apikeys/", user("key2"))).result(200)["api_key"].clone();
+    for mut body in
+        [json!({"is_active": true}), json!({"first_name": "X", "api_access": true}), json!({"email": "k@x.cz"})]
+    {
+        let key = keys();
+        body["api_key"] = json!(true);
+        let caller = world.usherd.anonymous().with_header("ES-API-KEY", key.as_str().unwrap());
+        caller.put(&user("key2"), &body).result(200);
+        assert_ne!(keys(), key, "{body}");
+    }
     let ua = world.login("ua");
     let change = json!({"groups": ["staff3"], "password": "another", "first_name": "N", "is_active": false});
     assert_eq!(ua.put(&user("ua"), &change).result(200)["groups"], json!(["staff3"]));

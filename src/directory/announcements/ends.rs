@@ -17,9 +17,11 @@ use super::super::schema;
 use super::words;
 use crate::accounts::{StoreError, Timestamp};
 
-/// How long others are told that a call was answered, and of how many calls: until what came before that was looked at. The
-/// server writes the entry anew for each.
-const TOLD: (Duration, usize) = (Duration::from_secs(20), 128);
+/// How long others are told that a call was answered: until what came before that was looked at.
+const TOLD: Duration = Duration::from_secs(20);
+/// Of how many calls and how long at least, since the server writes the entry anew for each; and the most in any case.
+const MANY: (usize, Duration) = (128, Duration::from_secs(2));
+const MOST: usize = 1024;
 /// When a change that the server did not answer is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 /// The most calls that one change is about.
@@ -49,12 +51,12 @@ pub(super) struct Ends {
 impl Ends {
     /// Runs until nothing can be told any more.
     pub(super) async fn run(self, mut told: mpsc::UnboundedReceiver<Told>) {
-        // What is to be taken back, and when.
+        // What is to be taken back, and since when it is told.
         let mut said: VecDeque<(Instant, Vec<Vec<u8>>)> = VecDeque::new();
         let mut last = Vec::new();
         loop {
             let next = match said.front() {
-                Some((due, _)) => timeout_at((*due).into(), told.recv()).await,
+                Some((since, _)) => timeout_at((*since + TOLD).into(), told.recv()).await,
                 None => Ok(told.recv().await),
             };
             let mut ended = Vec::new();
@@ -78,10 +80,14 @@ impl Ends {
                 let answered = words::answered(&call, at);
                 delete.extend(closing);
                 add.push(answered.clone());
-                said.push_back((now + TOLD.0, vec![adds, answered]));
+                said.push_back((now, vec![adds, answered]));
             }
-            let too_many = said.len().saturating_sub(TOLD.1.max(add.len()));
-            let old = said.iter().enumerate().take_while(|(n, (due, _))| *n < too_many || *due <= now).count();
+            let count = said.len();
+            let is_old = |(n, (since, _)): &(usize, &(Instant, _))| {
+                let (left, age) = (count - n, now - *since);
+                age >= TOLD || (left > MANY.0 && age >= MANY.1) || left > MOST
+            };
+            let old = said.iter().enumerate().take_while(is_old).count();
             delete.extend(said.drain(..old).flat_map(|(_, values)| values));
             self.change(&add, &delete).await;
             if told.is_empty() {
@@ -106,7 +112,9 @@ impl Ends {
 
     /// First what was answered: a call that is no more closing and not answered would be taken for one under way.
     async fn singly(&self, add: &[Vec<u8>], delete: &[Vec<u8>]) -> Result<(), OpError> {
-        let adds = add.iter().map(|value| (std::slice::from_ref(value), &[][..]));
+        let together = self.persistently(add, &[]).await;
+        let apart = if together == Err(OpError::ValueState) { add } else { &[] };
+        let adds = apart.iter().map(|value| (std::slice::from_ref(value), &[][..]));
         let deletes = delete.iter().map(|value| (&[][..], std::slice::from_ref(value)));
         for (add, delete) in adds.chain(deletes) {
             match self.persistently(add, delete).await {

@@ -113,9 +113,9 @@ impl Directory {
         let inner = &*self.0;
         let joined = self.groups_called(&change.join);
         // A new API key last: the call itself may have been made with the old one, and ends where somebody else replaces it.
-        let grants = change.password_hash.is_some() || !change.join.is_empty();
-        let new_key = UserChange { new_api_key: grants && change.new_api_key, ..UserChange::default() };
-        change.new_api_key &= !grants;
+        let takes_several = !change.join.is_empty() || depends_on_all(&change) || depends_on_a_name(&change);
+        let new_key = UserChange { new_api_key: takes_several && change.new_api_key, ..UserChange::default() };
+        change.new_api_key &= !takes_several;
         if change.password_hash.is_some() {
             let first = UserChange {
                 email: change.email.take(),
