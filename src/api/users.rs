@@ -299,6 +299,7 @@ pub(super) fn plan_update(call: &Call) -> Result<(Arc<User>, Update), ApiError> 
     let update = user_rules::update(call.params.object()?, &target, &lookup);
     let mut update = update.map_err(|errors| ApiError::failure(&errors))?;
     update.change.leaves_last = call.caller.is(&user.name) && !rights.super_admin;
+    update.change.key_last = update.change.new_api_key && call.caller.is(&user.name) && call.caller.uses_api_key();
     // The rights that one gives himself are no reason for others not to take them away.
     let is_kept = |group: &&GroupName| !(update.change.leaves_last && gives_rights(&view, group));
     let kept = update.change.join.iter().filter(is_kept);

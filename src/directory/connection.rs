@@ -29,7 +29,8 @@ const WRITERS: usize = 4;
 /// Most changes that the server is asked for at a time. It makes one after the other anyhow; more only take the threads that
 /// it tells of changes with, and a revocation comes late.
 const CHANGES: usize = 4;
-/// The same of those that are [nobody's](Operation::is_nobodys): they are short, and others wait for them.
+/// The same, beside them, of those that are [nobody's](Operation::is_nobodys): others wait for them, and consumers are told of
+/// none.
 const NOBODYS: usize = 2;
 /// What a reference more than a few adds to the time limit of a write: the server's overlays write the other entry too.
 const PER_REFERENCE: Duration = Duration::from_millis(20);

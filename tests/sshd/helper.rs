@@ -216,9 +216,9 @@ fn a_reader_that_went_away_is_no_failure() {
 fn a_reader_that_takes_its_time_gets_everything() {
     let fake = Fake::sending(answer(&vec![KEY; 5000]));
     let mut command = helper(&fake.socket);
-    let mut child = command.args(["--deadline", "200", "bob"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command.args(["--deadline", "1000", "bob"]).stdout(Stdio::piped()).spawn().unwrap();
     // Longer than the deadline, which ends with the answer's arrival and does not cut what goes out.
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(1200));
     let mut printed = String::new();
     child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));

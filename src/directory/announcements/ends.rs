@@ -74,22 +74,24 @@ impl Ends {
                     Told::Last(done) => last.push(done),
                 }
             }
-            let now = Instant::now();
-            let (mut add, mut delete) = (Vec::new(), Vec::new());
+            let (mut add, mut delete, mut more) = (Vec::new(), Vec::new(), Vec::new());
             for Ended { call, at, adds, closing } in ended {
                 let answered = words::answered(&call, at);
                 delete.extend(closing);
                 add.push(answered.clone());
-                said.push_back((now, vec![adds, answered]));
+                more.push(vec![adds, answered]);
             }
-            let count = said.len();
+            let (now, count) = (Instant::now(), said.len() + more.len());
             let is_old = |(n, (since, _)): &(usize, &(Instant, _))| {
                 let (left, age) = (count - n, now - *since);
                 age >= TOLD || (left > MANY.0 && age >= MANY.1) || left > MOST
             };
-            let old = said.iter().enumerate().take_while(is_old).count();
+            let old = said.iter().enumerate().take(2 * AT_A_TIME).take_while(is_old).count();
             delete.extend(said.drain(..old).flat_map(|(_, values)| values));
             self.change(&add, &delete).await;
+            // From now on it is told: that may have taken a while.
+            let now = Instant::now();
+            said.extend(more.into_iter().map(|values| (now, values)));
             if told.is_empty() {
                 for done in last.drain(..) {
                     let _ = done.send(());
@@ -112,8 +114,11 @@ impl Ends {
 
     /// First what was answered: a call that is no more closing and not answered would be taken for one under way.
     async fn singly(&self, add: &[Vec<u8>], delete: &[Vec<u8>]) -> Result<(), OpError> {
-        let together = self.persistently(add, &[]).await;
-        let apart = if together == Err(OpError::ValueState) { add } else { &[] };
+        let apart = match self.persistently(add, &[]).await {
+            Ok(()) => &[],
+            Err(OpError::ValueState) => add,
+            error => return error,
+        };
         let adds = apart.iter().map(|value| (std::slice::from_ref(value), &[][..]));
         let deletes = delete.iter().map(|value| (&[][..], std::slice::from_ref(value)));
         for (add, delete) in adds.chain(deletes) {

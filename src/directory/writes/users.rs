@@ -112,10 +112,8 @@ impl Directory {
     async fn change_all(&self, user: &User, mut change: UserChange) -> Result<Arc<User>, StoreError> {
         let inner = &*self.0;
         let joined = self.groups_called(&change.join);
-        // A new API key last: the call itself may have been made with the old one, and ends where somebody else replaces it.
-        let takes_several = !change.join.is_empty() || depends_on_all(&change) || depends_on_a_name(&change);
-        let new_key = UserChange { new_api_key: takes_several && change.new_api_key, ..UserChange::default() };
-        change.new_api_key &= !takes_several;
+        let new_key = UserChange { new_api_key: change.key_last, ..UserChange::default() };
+        change.new_api_key &= !change.key_last;
         if change.password_hash.is_some() {
             let first = UserChange {
                 email: change.email.take(),
