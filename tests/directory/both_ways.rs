@@ -145,7 +145,6 @@ fn nonsense_values_hurt_nobody_else_and_crash_nothing() {
         usherd.api().post(&format!("/accounts/user/{name}/sshkey/k/"), &json!({"key": KEY_A})).result(201);
     }
     let before = usherd.api().get("/accounts/user/good/").result(200);
-    let line = ldif_line;
     let dn = user_dn("bad");
     let mega = vec![b'A'; 1 << 20];
     let values: [(&str, &[u8]); 9] = [
@@ -160,7 +159,7 @@ fn nonsense_values_hurt_nobody_else_and_crash_nothing() {
         ("usherDcBound", b"cn=nowhere,dc=example,dc=org"),
     ];
     for (attribute, value) in values {
-        let ldif = format!("dn: {dn}\nchangetype: modify\nadd: {attribute}\n{}", line(attribute, value));
+        let ldif = format!("dn: {dn}\nchangetype: modify\nadd: {attribute}\n{}", ldif_line(attribute, value));
         usherd.ldap().modify(&ldif);
     }
     eventually_true(SOON, "warnings on the entry", || {

@@ -182,8 +182,7 @@ impl Consumer {
         }
         let mut began = false;
         let mut checks = Checks::default();
-        let mut checking: OptionFuture<BoxFuture<'_, Result<bool, End>>> = None.into();
-        let mut is_checking = false;
+        let mut checking: Option<BoxFuture<'_, Result<bool, End>>> = None;
         let mut due = tokio::time::Instant::now() + WAITED;
         loop {
             let next = tokio::select! {
@@ -196,16 +195,14 @@ impl Consumer {
                     self.look_up(doubts, &alive).await?;
                     continue;
                 }
-                () = tokio::time::sleep_until(checks.due().into()), if progress.refreshed && !is_checking => {
+                () = tokio::time::sleep_until(checks.due().into()), if progress.refreshed && checking.is_none() => {
                     checks = Checks::default();
                     // Beside what comes: nobody waits for it.
-                    checking = Some(self.check(&alive).boxed()).into();
-                    is_checking = true;
+                    checking = Some(self.check(&alive).boxed());
                     continue;
                 }
-                checked = &mut checking, if is_checking => {
-                    checking = None.into();
-                    is_checking = false;
+                checked = OptionFuture::from(checking.as_mut()), if checking.is_some() => {
+                    checking = None;
                     match checked {
                         Some(Ok(true)) => checks.put_off(),
                         Some(Err(why)) => {
