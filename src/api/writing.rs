@@ -1,17 +1,24 @@
-//! A write from its first plan to its outcome: who may make it is asked again before its changes, and what refuses it is
-//! looked at again where another daemon may have changed that a moment ago.
+//! A write from its first plan to its outcome: it waits for whoever is creating what it changes, who may make it is asked
+//! again before its changes, and what refuses it is looked at again where another daemon may have changed that a moment ago.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 
 use super::router::Endpoint;
 use super::routes::{PlanFn, WriteFn};
 use super::{ApiError, Call, Reply};
 use crate::directory::{Taken, with_assent};
-use crate::name::UserName;
+use crate::name::{DcName, UserName};
+
+/// How long a change waits for the call that is creating what it changes, which was cut short if it takes longer.
+const CREATION: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(2);
+
+const ABOUT_A_USER: &str = "accounts/user/{user}";
 
 /// Runs the call.
 pub(super) async fn carry_out(
@@ -21,6 +28,12 @@ pub(super) async fn carry_out(
     plan: Option<PlanFn>,
 ) -> Result<Reply, ApiError> {
     let directory = &call.app.directory;
+    if [Method::PUT, Method::DELETE].contains(&call.method) {
+        let begin = Instant::now();
+        while is_being_created(call, endpoint) && begin.elapsed() < CREATION {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
     let newest = directory.newest();
     let (outcome, begun) = once(call, endpoint, run, plan).await;
     let by_state = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::NOT_ACCEPTABLE];
@@ -30,6 +43,20 @@ pub(super) async fn carry_out(
             once(call, endpoint, run, plan).await.0
         }
         outcome => outcome,
+    }
+}
+
+/// Whether the user or datacenter that the call is about is half there: its entry is, and its groups are not all written.
+/// A change would end the mark by which the call that creates it knows that it did, so that nobody would be told so.
+fn is_being_created(call: &Call, endpoint: &Endpoint) -> bool {
+    let view = call.app.directory.read();
+    let (pattern, name) = (endpoint.route.pattern, call.arg(0));
+    if pattern.starts_with(ABOUT_A_USER) {
+        UserName::parse(name).is_ok_and(|name| view.user(&name).is_some_and(|user| user.unfinished.is_some()))
+    } else if pattern.starts_with("dc/{dc}") {
+        DcName::parse(name).is_ok_and(|name| view.datacenter(&name).is_some_and(|dc| dc.unfinished.is_some()))
+    } else {
+        false
     }
 }
 
@@ -44,7 +71,7 @@ async fn once(
     let refusal = Arc::new(OnceLock::new());
     let assent = {
         let (call, refusal) = (Arc::clone(call), Arc::clone(&refusal));
-        let about_himself = endpoint.route.pattern.starts_with("accounts/user/{user}")
+        let about_himself = endpoint.route.pattern.starts_with(ABOUT_A_USER)
             && UserName::parse(call.arg(0)).is_ok_and(|name| call.caller.is(&name));
         move |taken: Option<Taken>| {
             let Some(plan) = plan else { return true };

@@ -80,6 +80,49 @@ fn of_parallel_posts_on_two_daemons_one_succeeds() {
 }
 
 #[test]
+fn who_creates_with_groups_is_told_so_though_others_change_or_delete_it_at_once() {
+    let first = Usherd::start();
+    let second = first.second("second");
+    let groups = ["g0", "g1", "g2"];
+    for group in groups {
+        first.api().post(&format!("/accounts/group/{group}/"), &json!({"dc_bound": false})).result(201);
+    }
+    eventually_true(Duration::from_secs(5), "the groups on the second daemon", || {
+        first.api().moved_to(&second.anonymous()).get("/accounts/group/g2/").status == 200
+    });
+    let more = json!({"dc_bound": false, "groups": groups});
+    let user = |api: &Api, path: &str, i: usize| {
+        let name = path.trim_matches('/').trim_start_matches("accounts/user/");
+        let mut body = user_body(name, &more);
+        body["email"] = json!(format!("{name}-{i}@example.com"));
+        api.post(path, &body).status
+    };
+    let dc = |api: &Api, path: &str, i: usize| {
+        let name = path.trim_matches('/').trim_start_matches("dc/");
+        let body = json!({"site": format!("{name}.example.com"), "groups": groups, "desc": format!("{i}")});
+        api.post(path, &body).status
+    };
+    let kinds: [(&str, &str, &(dyn Fn(&Api, &str, usize) -> u16 + Sync)); 2] =
+        [("/accounts/user/up", "first_name", &user), ("/dc/up", "desc", &dc)];
+    for round in 0..4 {
+        for (prefix, field, create) in kinds {
+            let path = format!("{prefix}{round}/");
+            let then = together([&first, &second], 12, |api, i| match create(api, &path, i) {
+                406 => api.put(&path, &json!({ field: format!("n{i}") })).status,
+                status => status,
+            });
+            assert_eq!(then, [[200; 11].as_slice(), &[201]].concat(), "{path}");
+            let deleted = format!("{prefix}-deleted{round}/");
+            let then = together([&first, &second], 2, |api, i| match create(api, &deleted, i) {
+                406 => api.delete(&deleted).status,
+                status => status,
+            });
+            assert_eq!(then, [200, 201], "{deleted}");
+        }
+    }
+}
+
+#[test]
 fn parallel_puts_of_different_things_all_hold_and_numbers_never_repeat() {
     let first = Usherd::start();
     let second = first.second("second");
