@@ -102,8 +102,8 @@ fn who_creates_with_groups_is_told_so_though_others_change_or_delete_it_at_once(
         let body = json!({"site": format!("{name}.example.com"), "groups": groups, "desc": format!("{i}")});
         api.post(path, &body).status
     };
-    let kinds: [(&str, &str, &(dyn Fn(&Api, &str, usize) -> u16 + Sync)); 2] =
-        [("/accounts/user/up", "first_name", &user), ("/dc/up", "desc", &dc)];
+    type Create<'a> = &'a (dyn Fn(&Api, &str, usize) -> u16 + Sync);
+    let kinds: [(&str, &str, Create<'_>); 2] = [("/accounts/user/up", "first_name", &user), ("/dc/up", "desc", &dc)];
     for round in 0..4 {
         for (prefix, field, create) in kinds {
             let path = format!("{prefix}{round}/");
