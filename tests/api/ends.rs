@@ -278,6 +278,11 @@ fn of_parallel_calls_that_detach_one_group_one_succeeds() {
 #[test]
 fn an_end_that_the_server_told_nobody_of_is_found_once_others_come_or_go() {
     let pair = Pair::new();
+    // A server names what it refers to whatever it is asked for.
+    pair.ldap.add(&format!(
+        "dn: ou=elsewhere,{BASE}\nobjectClass: referral\nobjectClass: extensibleObject\nou: elsewhere\n\
+         ref: ldap://127.0.0.1:1/ou=elsewhere,{BASE}\n"
+    ));
     for name in ["ghost", "haunt"] {
         pair.user(name, json!({}));
     }
@@ -286,6 +291,7 @@ fn an_end_that_the_server_told_nobody_of_is_found_once_others_come_or_go() {
     eventually_true(Duration::from_secs(5), "the first daemon knows it", || {
         pair.fresh.get(&user("ghost")).status == 404
     });
+    eventually_true(Duration::from_secs(5), "the second one is told", || pair.proxy.has_held_a_push());
     pair.proxy.lose();
     assert_eq!(pair.stale.get(&user("ghost")).status, 200);
     pair.user("other", json!({}));

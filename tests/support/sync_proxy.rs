@@ -89,6 +89,7 @@ impl Requests {
 struct Gate {
     holds: Holds,
     held: Vec<(UnixStream, Vec<u8>)>,
+    has_held_a_push: bool,
 }
 
 #[derive(Default)]
@@ -127,6 +128,11 @@ impl SyncProxy {
         self.gate.lock().unwrap().holds = Holds::ContentSync;
     }
 
+    /// Whether content sync has said anything that is held back now.
+    pub(crate) fn has_held_a_push(&self) -> bool {
+        self.gate.lock().unwrap().has_held_a_push
+    }
+
     /// Holds back the results of changes of groups from now on.
     pub(crate) fn hold_results(&self) {
         self.gate.lock().unwrap().holds = Holds::Results;
@@ -136,6 +142,7 @@ impl SyncProxy {
     pub(crate) fn release(&self) {
         let mut gate = self.gate.lock().unwrap();
         gate.holds = Holds::Nothing;
+        gate.has_held_a_push = false;
         for (mut client, message) in gate.held.drain(..) {
             let _ = client.write_all(&message);
         }
@@ -226,6 +233,7 @@ fn connect(client: UnixStream, server: UnixStream, gate: &Arc<Mutex<Gate>>, requ
             };
             has_synced |= is_sync && !is_held;
             if is_held {
+                gate.has_held_a_push |= is_sync;
                 gate.held.push((to_client.try_clone().unwrap(), message));
             } else if to_client.write_all(&message).is_err() {
                 break;

@@ -389,6 +389,10 @@ impl Consumer {
             ldap.streaming_search(base, Scope::Subtree, &filter, vec![schema::ENTRY_UUID]).await.map_err(lost)?;
         let mut are_all_told = true;
         while let Some(entry) = found.next().await.map_err(lost)? {
+            // A server with referrals in the tree names them whatever is asked for.
+            if entry.is_ref() || entry.is_intermediate() {
+                continue;
+            }
             let raw = RawEntry::from_tag(entry.0);
             match raw.as_ref().and_then(|raw| EntryId::parse(raw.text("entryuuid")?)) {
                 Some(id) => drop(absent.remove(&id)),

@@ -283,14 +283,16 @@ impl Tables {
     }
 
     /// Forgets entries that are `absent` from the directory, which was as `far` as these CSNs, one for each of its servers,
-    /// but for those that are newer. Whether there are such. `by_refresh`: the groups were read after that.
+    /// but for those that are newer; where that is not known, but for those that we wrote and were not told of. Whether there
+    /// are such. `by_refresh`: the groups were read after that, and nothing is newer.
     pub(crate) fn forget_absent(&mut self, absent: &[EntryId], far: &[String], by_refresh: bool) -> bool {
         let mut some_are_newer = false;
         for id in absent {
             // Those that went by now are dealt with, and of those that we deleted pushes may still be on their way.
             let Some(slot) = self.slots.get(id) else { continue };
-            let is_reached = |csn: &String| server_of(csn) == server_of(&slot.csn) && **csn >= *slot.csn;
-            if !far.is_empty() && !far.iter().any(is_reached) {
+            let reaches = |csn: &String| server_of(csn) == server_of(&slot.csn) && **csn >= *slot.csn;
+            let is_reached = if far.is_empty() { !slot.ahead } else { far.iter().any(reaches) };
+            if !by_refresh && !is_reached {
                 some_are_newer = true;
             } else {
                 self.forget_entry(*id, by_refresh);

@@ -163,6 +163,16 @@ fn what_is_newer_than_its_own_server_has_said_is_not_taken_for_gone() {
 }
 
 #[test]
+fn where_the_server_does_not_say_how_far_it_is_what_we_wrote_and_were_not_told_of_is_not_taken_for_gone() {
+    for (source, is_newer) in [(Source::OwnWrite, true), (Source::Push, false)] {
+        let mut tables = Tables::default();
+        tables.put(user(1, "alice", "1"), source);
+        assert_eq!(tables.forget_absent(&[id(1)], &[], false), is_newer);
+        assert_eq!(tables.users.only(&name("alice")).is_some(), is_newer);
+    }
+}
+
+#[test]
 fn a_user_created_again_under_the_old_name_is_in_no_group() {
     let mut tables = filled();
     tables.remove(id(1));
