@@ -2,7 +2,7 @@
 //! taken back some time later. One task does it for all calls, many with one change where they are many; nobody waits for it.
 //! What a daemon that has ended did not take back goes when somebody hears it who finds it too old.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,13 @@ use super::super::schema;
 use super::words;
 use crate::accounts::{StoreError, Timestamp};
 
-/// How long others are told that a call was answered: until what came before that was looked at.
+/// How long others are told that a call was answered. What came before that was looked at by then, if its body did not take
+/// longer.
 const TOLD: Duration = Duration::from_secs(20);
 /// Of how many calls and how long at least, since the server writes the entry anew for each; and the most in any case.
 const MANY: (usize, Duration) = (128, Duration::from_secs(2));
 const MOST: usize = 1024;
-/// When a change that the server did not answer is tried again.
+/// When a change that the server did not answer, or refused, is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 /// The most calls that one change is about.
 const AT_A_TIME: usize = 64;
@@ -88,7 +89,9 @@ impl Ends {
             };
             let old = said.iter().enumerate().take(2 * AT_A_TIME).take_while(is_old).count();
             delete.extend(said.drain(..old).flat_map(|(_, values)| values));
-            self.change(&add, &delete).await;
+            if let Err(error) = self.change(add, delete).await {
+                debug!(?error, "that calls were answered could not be said");
+            }
             // From now on it is told: that may have taken a while.
             let now = Instant::now();
             said.extend(more.into_iter().map(|values| (now, values)));
@@ -100,44 +103,27 @@ impl Ends {
         }
     }
 
-    /// Adds and deletes these values.
-    async fn change(&self, add: &[Vec<u8>], delete: &[Vec<u8>]) {
-        let changed = match self.persistently(add, delete).await {
-            // Somebody took one of them back, or it did not get there.
-            Err(OpError::ValueState) => self.singly(add, delete).await,
-            changed => changed,
-        };
-        if let Err(error) = changed {
-            debug!(?error, "that calls were answered could not be said");
-        }
-    }
-
-    /// First what was answered: a call that is no more closing and not answered would be taken for one under way.
-    async fn singly(&self, add: &[Vec<u8>], delete: &[Vec<u8>]) -> Result<(), OpError> {
-        let apart = match self.persistently(add, &[]).await {
-            Ok(()) => &[],
-            Err(OpError::ValueState) => add,
-            error => return error,
-        };
-        let adds = apart.iter().map(|value| (std::slice::from_ref(value), &[][..]));
-        let deletes = delete.iter().map(|value| (&[][..], std::slice::from_ref(value)));
-        for (add, delete) in adds.chain(deletes) {
-            match self.persistently(add, delete).await {
-                Ok(()) | Err(OpError::ValueState) => {}
-                error => return error,
-            }
-        }
-        Ok(())
-    }
-
-    /// Tries it for as long as it counts.
-    async fn persistently(&self, add: &[Vec<u8>], delete: &[Vec<u8>]) -> Result<(), OpError> {
+    /// Adds and deletes these values where that is not done yet. It is tried for as long as it counts.
+    async fn change(&self, mut add: Vec<Vec<u8>>, mut delete: Vec<Vec<u8>>) -> Result<(), OpError> {
         let start = Instant::now();
         loop {
-            match self.once(add, delete).await {
-                Err(OpError::Store(StoreError::Unavailable(_))) if start.elapsed() < words::COUNTS_FOR => {
-                    sleep(AGAIN).await;
+            let changed = self.once(&add, &delete).await;
+            let is_over = start.elapsed() >= words::COUNTS_FOR;
+            match changed {
+                // Somebody took one of them back, or it never got there.
+                Err(OpError::ValueState) if !is_over => {
+                    let count = add.len() + delete.len();
+                    if let Ok(state) = self.client.read(&self.decoder.tree.state(), &[schema::UNANSWERED]).await {
+                        let said: HashSet<&Vec<u8>> =
+                            state.iter().flat_map(|raw| raw.values("usherunanswered")).collect();
+                        add.retain(|value| !said.contains(value));
+                        delete.retain(|value| said.contains(value));
+                    }
+                    if add.len() + delete.len() == count {
+                        sleep(AGAIN).await;
+                    }
                 }
+                Err(OpError::Store(StoreError::Unavailable(_))) if !is_over => sleep(AGAIN).await,
                 done => return done,
             }
         }
