@@ -165,10 +165,11 @@ pub(super) fn renew_as(
     let checked = match credential {
         Credential::ApiKey(hash) if user.api_key_hash != Some(*hash) => Err(Refusal::Wrong(INVALID_KEY)),
         Credential::ApiKey(_) => check_api_key(&user, now),
-        Credential::Token(session) if !has_new_password && view.session(&session.token_hash).is_none() => {
-            Err(Refusal::Wrong(INVALID_TOKEN))
-        }
-        Credential::Token(session) => check_session(session, &user, now),
+        Credential::Token(session) => match view.session(&session.token_hash) {
+            None if !has_new_password => Err(Refusal::Wrong(INVALID_TOKEN)),
+            // By now it may be of the same password under another hash too, or shorter.
+            known => check_session(known.unwrap_or(session), &user, now),
+        },
     };
     checked.map_err(|refusal| refusal.uncounted())?;
     Ok(Caller { user: Arc::new(user), credential: credential.clone() })

@@ -70,7 +70,7 @@ pub(super) fn begun<'a>(set: impl Iterator<Item = (&'a str, &'a [Vec<u8>])>) {
 }
 
 /// Whether these values of the attribute make somebody a member, an owner or an administrator, hand something to those of
-/// a datacenter, or let him in.
+/// a datacenter, or let him in, by what somebody else may have set meanwhile.
 pub(super) fn grants(attribute: &str, values: &[Vec<u8>]) -> bool {
     match attribute {
         "member"
@@ -79,6 +79,7 @@ pub(super) fn grants(attribute: &str, values: &[Vec<u8>]) -> bool {
         | schema::DC_BOUND
         | schema::OWNER
         | schema::PASSWORD
+        | schema::API_KEY
         | schema::SSH_PUBLIC_KEY => !values.is_empty(),
         schema::ACCESS => values.iter().any(|value| *value == b"1"),
         schema::SUPER_ADMIN | schema::API_ACCESS | schema::ACTIVE => values.iter().any(|value| *value == b"TRUE"),
