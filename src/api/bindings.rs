@@ -4,7 +4,8 @@
 //! before it writes, and so does another one that it crosses, on another entry or by another daemon: both find nothing in
 //! the way. So each looks again after its write, in the directory. Whichever was written last sees both. A call that does
 //! nothing else is undone then, and refused as if it had come last; others end the binding, as if the call that binds had
-//! come first, which a group or a datacenter that takes the user in would have undone.
+//! come first, which a group or a datacenter that takes the user in would have undone. What goes away meanwhile went after
+//! the call, which has it as it was.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -86,7 +87,7 @@ pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Res
         directory.unbind_user(&user, dc).await?;
     }
     let now = directory.read().user_by_id(user.id).cloned();
-    Ok((now.ok_or(StoreError::NotFound)?, is_undone))
+    Ok((now.unwrap_or(user), is_undone))
 }
 
 /// After a write that bound the group: the group as it may stay, which is bound to the one datacenter that it is attached
@@ -99,7 +100,8 @@ pub(super) async fn settle_group(call: &Call, group: Arc<Group>) -> Result<Arc<G
         return Ok(group);
     }
     directory.unbind_group(&group, dc, !exists).await?;
-    directory.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound)
+    let now = directory.read().group_by_id(group.id).cloned();
+    Ok(now.unwrap_or(group))
 }
 
 /// After a write that made these users members of the group: those who went meanwhile are none, as if they had gone after
@@ -126,7 +128,7 @@ pub(super) async fn settle_members(
     let elsewhere = bound_elsewhere(&directory.read(), joined, &group.datacenters);
     unbind(call, elsewhere).await?;
     let now = directory.read().group_by_id(group.id).cloned();
-    now.ok_or_else(|| ApiError::not_found(Noun::Group))
+    Ok(now.unwrap_or(group))
 }
 
 /// After the group was attached: its members who are bound to another datacenter are so no more.

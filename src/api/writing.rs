@@ -28,12 +28,6 @@ pub(super) async fn carry_out(
     plan: Option<PlanFn>,
 ) -> Result<Reply, ApiError> {
     let directory = &call.app.directory;
-    if [Method::PUT, Method::DELETE].contains(&call.method) {
-        let begin = Instant::now();
-        while is_being_created(call, endpoint) && begin.elapsed() < CREATION {
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
     let newest = directory.newest();
     let (outcome, begun) = once(call, endpoint, run, plan).await;
     let by_state = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::NOT_ACCEPTABLE];
@@ -67,6 +61,12 @@ async fn once(
     run: WriteFn,
     plan: Option<PlanFn>,
 ) -> (Result<Reply, ApiError>, bool) {
+    if [Method::PUT, Method::DELETE].contains(&call.method) {
+        let begin = Instant::now();
+        while is_being_created(call, endpoint) && begin.elapsed() < CREATION {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
     // What was decided may be over once the first change's turn has come: then this is the answer.
     let refusal = Arc::new(OnceLock::new());
     let assent = {

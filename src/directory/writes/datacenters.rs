@@ -9,6 +9,7 @@ use crate::name::{DcName, UserName};
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
+use super::super::decode::Item;
 use super::super::filter::Filter;
 use super::super::replica::departures::Reference;
 use super::super::{Directory, Inner, schema};
@@ -47,11 +48,15 @@ impl Directory {
         if !new.desc.is_empty() {
             entry.push(attribute("description", &new.desc));
         }
-        let id = match inner.add_entry(&dn, &entry).await {
-            Ok(id) => id,
+        let (id, added) = match inner.add_entry(&dn, &entry).await {
+            Ok(added) => added,
             Err(error) => return Err(inner.datacenter_error(error, None, Some(&new.alias), Some(&new.site)).await),
         };
-        self.read().datacenter_by_id(id).cloned().ok_or(StoreError::NotFound)
+        match (self.read().datacenter_by_id(id), added) {
+            (Some(dc), _) => Ok(Arc::clone(dc)),
+            (None, Some(Item::Datacenter(dc))) => Ok(Arc::new(dc)),
+            (None, _) => Err(StoreError::NotFound),
+        }
     }
 
     /// Ends the mark of the request that created the datacenter: its groups are attached.

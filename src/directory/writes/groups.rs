@@ -39,8 +39,12 @@ impl Directory {
             entry.push(attribute(schema::DC_BOUND, &dc));
             entry.push(attribute(schema::DATACENTER_LINK, &dc));
         }
-        let id = inner.add_entry(&dn, &entry).await.map_err(|e| unique(e, UniqueField::Alias))?;
-        self.read().group_by_id(id).cloned().ok_or(StoreError::NotFound)
+        let (id, added) = inner.add_entry(&dn, &entry).await.map_err(|e| unique(e, UniqueField::Alias))?;
+        match (self.read().group_by_id(id), added) {
+            (Some(group), _) => Ok(Arc::clone(group)),
+            (None, Some(Item::Group(group))) => Ok(Arc::new(group)),
+            (None, _) => Err(StoreError::NotFound),
+        }
     }
 
     /// Takes away first (members and permissions that go), then sets the rest, all in one modify where the

@@ -19,7 +19,7 @@ use crate::accounts::{EntryId, StoreError, User};
 
 use super::code::OpError;
 use super::connection::{Attribute, Change};
-use super::decode::UserFacts;
+use super::decode::{Item, UserFacts};
 use super::dn::Place;
 use super::filter::Filter;
 use super::raw::RawEntry;
@@ -166,10 +166,14 @@ impl Inner {
         }
     }
 
-    /// Adds an entry and takes it into the replica. Where there is one, the replica has it after that.
-    async fn add_entry(&self, dn: &str, attributes: &[Attribute]) -> Result<EntryId, OpError> {
+    /// Adds an entry and takes it into the replica, where it may be gone by the time that this says what was added. Where
+    /// there is one, the replica has it after that.
+    async fn add_entry(&self, dn: &str, attributes: &[Attribute]) -> Result<(EntryId, Option<Item>), OpError> {
         match self.client.add(dn, attributes).await.map_err(below_nothing) {
-            Ok(raw) => self.take_in(dn, raw, &[]).await.map_err(OpError::Store),
+            Ok(raw) => {
+                let added = raw.as_ref().and_then(|raw| self.decoder.decode(raw, None)).map(|decoded| decoded.item);
+                Ok((self.take_in(dn, raw, &[]).await.map_err(OpError::Store)?, added))
+            }
             Err(error @ OpError::Store(StoreError::Exists)) => {
                 self.look(dn).await.map_err(OpError::Store)?;
                 Err(error)

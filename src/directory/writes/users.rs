@@ -62,7 +62,7 @@ impl Directory {
             }
             other => other,
         };
-        let id = added.map_err(|error| match error {
+        let (id, added) = added.map_err(|error| match error {
             OpError::Constraint(text) => StoreError::PasswordRefused(text),
             OpError::Schema(text) if is_packed(&new.name) => {
                 warn!(%text, "the server's schema lacks usherName: it can't hold a user name of this length");
@@ -70,8 +70,12 @@ impl Directory {
             }
             other => unique(other, UniqueField::Identity),
         })?;
-        let user = self.read().user_by_id(id).cloned().ok_or(StoreError::NotFound)?;
-        self.join_all(&user, &groups).await
+        let user = match (self.read().user_by_id(id), added) {
+            (Some(user), _) => Arc::clone(user),
+            (None, Some(Item::User(user, _))) => Arc::new(user),
+            (None, _) => return Err(StoreError::NotFound),
+        };
+        if groups.is_empty() { Ok(user) } else { self.join_all(&user, &groups).await }
     }
 
     /// The groups that there are of these.
