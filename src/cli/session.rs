@@ -38,9 +38,17 @@ impl Session {
         (url == self.url && !token.is_empty()).then(|| token.to_owned())
     }
 
-    /// Keeps `token`: written beside the old file, readable by its owner alone, then put in its place.
+    /// Keeps `token`: written beside the old file, readable by its owner alone, then put in its place. What is no file, such
+    /// as `/dev/null`, is written to.
     pub(super) fn keep(&self, token: &str) -> io::Result<()> {
-        let file = self.file.as_deref().ok_or(io::ErrorKind::NotFound)?;
+        let named = self.file.as_deref().ok_or(io::ErrorKind::NotFound)?;
+        let text = format!("{token}\n{}\n", self.url);
+        if fs::metadata(named).is_ok_and(|there| !there.is_file()) {
+            return OpenOptions::new().write(true).open(named)?.write_all(text.as_bytes());
+        }
+        // Where it is a link, what that leads to.
+        let target = fs::canonicalize(named);
+        let file = target.as_deref().unwrap_or(named);
         if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
@@ -50,7 +58,7 @@ impl Session {
             .create_new(true)
             .mode(0o600)
             .open(&fresh)
-            .and_then(|mut open| writeln!(open, "{token}\n{}", self.url))
+            .and_then(|mut open| open.write_all(text.as_bytes()))
             .and_then(|()| fs::rename(&fresh, file));
         if written.is_err() {
             let _ = fs::remove_file(&fresh);
@@ -60,7 +68,7 @@ impl Session {
 
     /// Removes the file; that there is none is as good.
     pub(super) fn forget(&self) {
-        if let Some(file) = &self.file {
+        if let Some(file) = self.file.as_ref().filter(|file| file.is_file()) {
             let _ = fs::remove_file(file);
         }
     }
@@ -74,7 +82,7 @@ fn beside(file: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -90,8 +98,16 @@ mod tests {
         assert_eq!(session("http://b").token(), None);
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(dir.join("a")).unwrap().permissions().mode() & 0o777, 0o700);
+        let link = Session { file: Some(dir.join("link")), url: "http://a".to_owned() };
+        symlink(&file, dir.join("link")).unwrap();
+        link.keep("third").unwrap();
+        assert_eq!(session("http://a").token().as_deref(), Some("third"));
+        assert!(dir.join("link").is_symlink());
         session("http://a").forget();
         assert_eq!(session("http://a").token(), None);
+        let nowhere = Session { file: Some("/dev/null".into()), url: "http://a".to_owned() };
+        nowhere.keep("fourth").unwrap();
+        assert_eq!(nowhere.token(), None);
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -199,6 +199,7 @@ mod tests {
                 "profile.languages" => "[\"en\"]",
                 "profile.currencies" | "keys.types" => "[\"EUR\"]",
                 "directory.base-dn" => "dc=a",
+                "keys.limit" => "64",
                 _ => "20000",
             };
             let set = format!("{key}={value}");
@@ -221,6 +222,7 @@ mod tests {
             ("directory.urls=[\"http://x\"]", "directory.urls"),
             ("directory.bind-dn=cn=x", "directory.bind-password-file"),
             ("keys.limit=-1", "limit"),
+            ("keys.limit=65", "keys.limit"),
             ("profile.default-language=xx", "profile.default-language"),
             ("directory.urls=[ldap://x]", "[ldap://x]"),
             ("http.max-body=0", "http.max-body"),

@@ -174,6 +174,9 @@ impl Default for Passwords {
     }
 }
 
+/// What `keys.limit` may be at most (contract 4).
+const MAX_KEYS: usize = 64;
+
 /// `[keys]`: what SSH keys are accepted and handed out.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -278,6 +281,9 @@ impl Config {
         ];
         if let Some((key, _)) = positive.iter().find(|(_, ok)| !ok) {
             return Err(format!("{key}: must be more than 0"));
+        }
+        if self.keys.limit > MAX_KEYS {
+            return Err(format!("keys.limit: must be {MAX_KEYS} at most"));
         }
         let profile = &self.profile;
         for (key, value, choices) in [

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::accounts::password::Cost;
+use crate::accounts::profile_rules::{is_country, is_time_zone};
 use crate::accounts::secrets::KeyRing;
 use crate::admin;
 use crate::api::{self, App, Listener};
@@ -35,7 +36,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Checks what the configuration's own rules can't: the key file, the certificate, the key policy, the cost
-    /// of passwords.
+    /// of passwords, the defaults of profiles.
     pub(crate) fn check(config: &Config) -> Result<(), String> {
         tls::load(&config.http)?;
         Self::new(config).map(|_| ())
@@ -49,6 +50,13 @@ impl Parts {
             KeyType::from_name(name).ok_or_else(|| format!("keys.types: {name} is no key type that usher knows"))
         });
         let types = types.collect::<Result<Vec<_>, _>>()?;
+        let (zone, country) = (&config.profile.default_timezone, &config.profile.default_country);
+        if !is_time_zone(zone) {
+            return Err(format!("profile.default-timezone: {zone} is no name of the time zone database"));
+        }
+        if !is_country(country) {
+            return Err(format!("profile.default-country: {country} is no code of ISO 3166-1"));
+        }
         let policy = Arc::new(Policy { min_rsa_bits: config.keys.min_rsa_bits, types });
         Ok(Self { ring: Arc::new(KeyRing::new(&config.secrets.read_key()?)), policy, cost })
     }

@@ -162,6 +162,8 @@ fn check_config_is_the_daemons_own_loader() {
         ("keys.types=[\"ssh-nonsense\"]", "ssh-nonsense"),
         ("passwords.memory-kib=1", "passwords"),
         ("secrets.key-file=/nonexistent", "/nonexistent"),
+        ("profile.default-timezone=Mars", "profile.default-timezone"),
+        ("profile.default-country=XX", "profile.default-country"),
     ] {
         let bad = usherd(&dev, "check-config", &[setting]).output().unwrap();
         assert_eq!(bad.status.code(), Some(78), "{setting}");
