@@ -123,11 +123,11 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let list = || Ok(List::AttachedTo(plan_update(call)?.dc.name.clone()));
         let settled = call.settled("groups", list).await?;
-        let mut plan = plan_update(call)?;
+        let plan = plan_update(call)?;
         let mut change = plan.update.change;
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
-        plan.detach.retain(|group| settled.contains(&Addition::Attachment(group.clone(), plan.dc.name.clone())));
+        let leave = others(&settled, plan.update.groups.as_deref());
         call.announce().await.map_err(store)?;
         let mut before = None;
         if change.owner.is_some() {
@@ -140,7 +140,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         {
             return Err(ApiError::failure(&dc_rules::no_owner(owner)));
         }
-        for name in &plan.detach {
+        for name in &leave {
             detach(call, name, &plan.dc).await?;
         }
         let dc = directory.update_datacenter(&plan.dc, change.clone()).await.map_err(store)?;
@@ -154,7 +154,8 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             }
             return Err(ApiError::failure(&dc_rules::no_owner(owner)));
         }
-        for name in &plan.attach {
+        // Those that are attached already too: a call that was cut short may have left something to do.
+        for name in plan.update.groups.iter().flatten() {
             attach(call, name, &dc).await?;
         }
         Ok(shown(call, &dc, false))
@@ -164,8 +165,18 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
 pub(super) struct UpdatePlan {
     dc: Arc<Datacenter>,
     update: Update,
-    attach: Vec<GroupName>,
-    detach: Vec<GroupName>,
+}
+
+/// The groups that the directory has attached, and no call is attaching, but for those that are given. Also what counts for
+/// nothing, or not yet: it is of an earlier datacenter of the name, or by another daemon.
+fn others(settled: &HashSet<Addition>, given: Option<&[GroupName]>) -> Vec<GroupName> {
+    let Some(given) = given else { return Vec::new() };
+    let given: HashSet<&GroupName> = given.iter().collect();
+    let others = settled.iter().filter_map(|stored| match stored {
+        Addition::Attachment(group, _) if !given.contains(group) => Some(group.clone()),
+        _ => None,
+    });
+    others.collect()
 }
 
 pub(super) fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
@@ -174,19 +185,10 @@ pub(super) fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
     let body = call.params.object()?;
     let update = with_lookup(&view, Some(dc), |lookup| dc_rules::update(body, dc, lookup));
     let update = update.map_err(|errors| ApiError::failure(&errors))?;
-    let attached: Vec<GroupName> = view.groups_of_datacenter(&dc.name).iter().map(|g| g.name.clone()).collect();
-    let but = |these: &[GroupName], others: &[GroupName]| -> Vec<GroupName> {
-        let others: HashSet<&GroupName> = others.iter().collect();
-        these.iter().filter(|name| !others.contains(name)).cloned().collect()
-    };
-    let (attach, detach) = match &update.groups {
-        // Those that are attached already too: a call that was cut short may have left something to do.
-        Some(groups) => (groups.clone(), but(&attached, groups)),
-        None => (Vec::new(), Vec::new()),
-    };
-    let new = but(&attach, &attached);
-    call.adds(new.into_iter().map(|group| Addition::Attachment(group, dc.name.clone())));
-    Ok(UpdatePlan { dc: dc.clone(), update, attach, detach })
+    let attached: HashSet<&GroupName> = view.groups_of_datacenter(&dc.name).iter().map(|group| &group.name).collect();
+    let new = update.groups.iter().flatten().filter(|group| !attached.contains(group)).cloned();
+    call.adds(new.map(|group| Addition::Attachment(group, dc.name.clone())));
+    Ok(UpdatePlan { dc: dc.clone(), update })
 }
 
 /// DELETE: unbinds and detaches; nothing else is deleted.

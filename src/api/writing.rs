@@ -1,5 +1,5 @@
-//! A write from its first plan to its outcome: it waits for whoever is creating what it changes, who may make it is asked
-//! again before its changes, and what refuses it is looked at again where another daemon may have changed that a moment ago.
+//! A write from its first plan to its outcome: it waits until what it changes is known, who may make it is asked again
+//! before its changes, and what refuses it is looked at again where another daemon may have changed that a moment ago.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -10,12 +10,12 @@ use hyper::{Method, StatusCode};
 
 use super::router::Endpoint;
 use super::routes::{PlanFn, WriteFn};
-use super::{ApiError, Call, Reply};
+use super::{ApiError, Call, Reply, subject};
 use crate::directory::{Taken, with_assent};
 use crate::name::{DcName, UserName};
 
-/// How long a change waits for the call that is creating what it changes, which was cut short if it takes longer.
-const CREATION: Duration = Duration::from_secs(2);
+/// How long a write waits until it is known what it changes: the call that creates it was cut short if it takes longer.
+const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(2);
 
 const ABOUT_A_USER: &str = "accounts/user/{user}";
@@ -40,18 +40,23 @@ pub(super) async fn carry_out(
     }
 }
 
-/// Whether the user or datacenter that the call is about is half there: its entry is, and its groups are not all written.
-/// A change would end the mark by which the call that creates it knows that it did, so that nobody would be told so.
-fn is_being_created(call: &Call, endpoint: &Endpoint) -> bool {
+/// Whether what the call is about is under way, and known in a moment.
+fn is_unsettled(call: &Call, endpoint: &Endpoint) -> bool {
     let view = call.app.directory.read();
     let (pattern, name) = (endpoint.route.pattern, call.arg(0));
+    // An entry of which the groups are not all written: a change would end the mark by which the call that creates it knows
+    // that it did, and nobody would be told so.
+    let changes = call.method != Method::POST;
     if pattern.starts_with(ABOUT_A_USER) {
-        UserName::parse(name).is_ok_and(|name| view.user(&name).is_some_and(|user| user.unfinished.is_some()))
-    } else if pattern.starts_with("dc/{dc}") {
-        DcName::parse(name).is_ok_and(|name| view.datacenter(&name).is_some_and(|dc| dc.unfinished.is_some()))
-    } else {
-        false
+        let user = UserName::parse(name).ok().and_then(|name| view.user(&name));
+        return changes && user.is_some_and(|user| user.unfinished.is_some());
     }
+    let dc =
+        DcName::parse(name).ok().filter(|_| pattern.starts_with("dc/{dc}")).and_then(|name| view.datacenter(&name));
+    let Some(dc) = dc else { return false };
+    // An attachment by another daemon, which may be to an earlier datacenter of the name.
+    let group = (pattern == "dc/{dc}/group/{group}").then(|| subject::group(&view, call.arg(1))).flatten();
+    (changes && dc.unfinished.is_some()) || group.is_some_and(|group| view.is_away(group, &dc.name))
 }
 
 /// Also whether anything was changed.
@@ -61,11 +66,9 @@ async fn once(
     run: WriteFn,
     plan: Option<PlanFn>,
 ) -> (Result<Reply, ApiError>, bool) {
-    if [Method::PUT, Method::DELETE].contains(&call.method) {
-        let begin = Instant::now();
-        while is_being_created(call, endpoint) && begin.elapsed() < CREATION {
-            tokio::time::sleep(PAUSE).await;
-        }
+    let begin = Instant::now();
+    while is_unsettled(call, endpoint) && begin.elapsed() < PATIENCE {
+        tokio::time::sleep(PAUSE).await;
     }
     // What was decided may be over once the first change's turn has come: then this is the answer.
     let refusal = Arc::new(OnceLock::new());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::crossing::together;
-use crate::pair::{BASE, Pair, dc, group, user};
+use crate::pair::{BASE, DCS, Pair, dc, group, user};
 use crate::support::{Api, Ldap, Request, Usherd, eventually_true};
 use crate::world::user_body;
 
@@ -272,6 +272,31 @@ fn of_parallel_calls_that_detach_one_group_one_succeeds() {
         assert_eq!([left[0].all("usherDatacenterLink"), left[0].all("usherDcBound")], [[""; 0]; 2]);
         first.api().delete(&group("g1")).result(200);
         eventually_true(HEALED, "both know its end", || second.api().get(&group("g1")).status == 404);
+    }
+}
+
+#[test]
+fn what_is_attached_to_a_datacenter_that_came_again_is_changed_by_every_daemon() {
+    let pair = Pair::new();
+    for round in 0..3 {
+        let (name, dc) = (format!("at{round}"), format!("dc-again{round}"));
+        let (attachment, links) = (format!("/dc/{dc}/group/{name}/"), format!("(cn={name})"));
+        pair.group(&name, json!({"dc_bound": false}));
+        pair.datacenter(&dc);
+        pair.fresh.post(&attachment, &json!({})).result(201);
+        pair.catch_up();
+        pair.ldap.run("ldapdelete", &[&format!("cn={dc},{DCS}")], b"");
+        eventually_true(HEALED, "it went", || pair.fresh.get(&format!("/dc/{dc}/")).status == 404);
+        pair.datacenter(&dc);
+        pair.fresh.post(&attachment, &json!({})).result(201);
+        let statuses = match round {
+            0 => [(); 2].map(|()| pair.stale.post(&attachment, &json!({})).status),
+            1 => [(); 2].map(|()| pair.stale.delete(&attachment).status),
+            _ => [(); 2].map(|()| pair.stale.put(&format!("/dc/{dc}/"), &json!({"groups": []})).status),
+        };
+        assert_eq!(statuses, [[406, 406], [200, 404], [200, 200]][round]);
+        let attached = pair.stored(&links, "usherDatacenterLink");
+        assert_eq!(attached.is_empty(), round > 0, "{attached:?}");
     }
 }
 

@@ -147,6 +147,12 @@ impl View<'_> {
         (users, groups)
     }
 
+    /// Whether the directory may have the group attached to a datacenter of this name although that does not count, or not
+    /// yet: an earlier one of the name went.
+    pub(crate) fn is_away(&self, group: &Group, dc: &DcName) -> bool {
+        self.0.is_away(group.id, &Reference::Datacenter(dc.clone()))
+    }
+
     /// The members that exist, by name; `_system` is none.
     pub(crate) fn members_of(&self, group: &Group) -> Vec<&Arc<User>> {
         let mut members: Vec<&Arc<User>> = group.members.iter().filter_map(|name| self.user(name)).collect();

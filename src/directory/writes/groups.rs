@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accounts::error::UniqueField;
-use crate::accounts::{EntryId, Group, GroupChange, NewGroup, StoreError};
+use crate::accounts::{Group, GroupChange, NewGroup, StoreError};
 use crate::name::{DcName, GroupName, UserName};
 
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::decode::Item;
-use super::super::replica::departures::Reference;
 use super::super::{Directory, Inner, schema};
 use super::{GROUP, Rounds, attribute, bytes, gone_is_done, unique};
 
@@ -100,7 +99,7 @@ impl Directory {
         match inner.modify_entry(group.id, &dn, GROUP, &changes).await {
             Ok(()) => {}
             // What an entry of the name that went had does not count: it is given anew.
-            Err(OpError::ValueState) if self.is_away(group.id, dc) => {
+            Err(OpError::ValueState) if self.read().is_away(group, dc) => {
                 inner.change_values(Some((group.id, GROUP)), &dn, changes.to_vec()).await?;
             }
             Err(OpError::ValueState) => {
@@ -110,11 +109,6 @@ impl Directory {
             Err(error) => return Err(error.into()),
         }
         self.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound)
-    }
-
-    /// Whether the group is attached to the datacenter in the directory alone, as far as is known.
-    fn is_away(&self, group: EntryId, dc: &DcName) -> bool {
-        self.0.replica.read().is_away(group, &Reference::Datacenter(dc.clone()))
     }
 
     /// Ends what binds the group to the datacenter, its attachment with it if so wanted. A group that is gone, or was bound
