@@ -3,9 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use hyper::StatusCode;
+
 use super::listing::{Detail, Paging, extended, name};
 use super::represent::DatacenterObject;
 use super::routes::Pending;
+use super::writing::{is_datacenter_begun, wait_while};
 use super::{ApiError, Call, DELETIONS, Noun, Reply, bindings, dc_members, subject};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
@@ -85,14 +88,24 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
             return Err(no_owner());
         }
         call.enter(&dc);
-        for name in &groups {
-            attach(call, name, &dc).await?;
+        match finish_create(call, &dc, &groups).await {
+            // It went, since the same request made twice had told of it.
+            Err(error) if error.status == StatusCode::NOT_FOUND => Err(ApiError::exists(Noun::Datacenter)),
+            finished => finished.map(|()| shown(call, &dc, true)),
         }
-        if !groups.is_empty() {
-            directory.finish_datacenter(&dc, call.mark()).await.map_err(store)?;
-        }
-        Ok(shown(call, &dc, true))
     })
+}
+
+/// Attaches the groups of a datacenter whose entry is written.
+async fn finish_create(call: &Call, dc: &Datacenter, groups: &[GroupName]) -> Result<(), ApiError> {
+    if groups.is_empty() {
+        return Ok(());
+    }
+    for name in groups {
+        attach(call, name, dc).await?;
+    }
+    let finished = call.app.directory.finish_datacenter(dc, call.mark()).await;
+    finished.map_err(|error| ApiError::store(&error, Noun::Datacenter))
 }
 
 pub(super) struct CreatePlan {
@@ -195,6 +208,7 @@ pub(super) fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
 pub(super) fn delete(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         for round in 0..DELETIONS {
+            wait_while(|| is_datacenter_begun(call)).await;
             let (dc, owner) = plan_delete(call)?;
             // Rounds take time, and what was done in them is no reason to go on.
             if round > 0 {

@@ -34,11 +34,10 @@ pub(super) fn show(call: &Call) -> Result<Reply, ApiError> {
 pub(super) fn create(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let (user, key) = plan_create(call)?;
-        let title = key.title.clone();
-        let user = call.app.directory.add_ssh_key(&user, key, call.app.config.keys.limit).await;
-        let user = user.map_err(|error| ApiError::store(&error, Noun::User))?;
-        // Gone again already, if another call removed it in the meantime.
-        let key = find(&user, title.as_str()).ok_or_else(|| ApiError::not_found(Noun::SshKey))?;
+        let added = call.app.directory.add_ssh_key(&user, key, call.app.config.keys.limit).await;
+        let (user, added) = added.map_err(|error| ApiError::store(&error, Noun::User))?;
+        // As the directory has it; where another call has removed it already, as it was.
+        let key = find(&user, added.title.as_str()).unwrap_or(&added);
         Ok(Reply::created(&SshKeyObject::new(key)).owned_by(user.number))
     })
 }

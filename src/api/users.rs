@@ -10,6 +10,7 @@ use super::bindings::{self, Undo};
 use super::listing::{Detail, Paging, extended, flag, name};
 use super::represent::{UserObject, main_dc};
 use super::routes::Pending;
+use super::writing::{is_user_begun, wait_while};
 use super::{ApiError, Call, DELETIONS, Noun, Params, Reply, hashing, subject};
 use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
@@ -110,6 +111,8 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
                 Ok(Reply::created(&object).owned_by(user.number))
             }
             Err(StoreError::NotUnique(UniqueField::Identity)) => Err(identity_taken(call, &name, &email).await),
+            // He went, since the same request made twice had told of him.
+            Err(StoreError::NotFound) => Err(ApiError::exists(Noun::User)),
             Err(error) => Err(ApiError::store(&error, Noun::User)),
         }
     })
@@ -314,6 +317,7 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
         let mark = call.mark();
         for _ in 0..DELETIONS {
+            wait_while(|| is_user_begun(call)).await;
             let user = plan_delete(call)?;
             // Marked first: who made him an owner or a member before that shows, and who does so later ends the mark.
             match directory.begin_delete(&user, mark).await {

@@ -42,21 +42,44 @@ pub(super) async fn carry_out(
 
 /// Whether what the call is about is under way, and known in a moment.
 fn is_unsettled(call: &Call, endpoint: &Endpoint) -> bool {
+    let pattern = endpoint.route.pattern;
+    let is_begun = match pattern {
+        _ if call.method == Method::POST => false,
+        _ if pattern.starts_with(ABOUT_A_USER) => is_user_begun(call),
+        _ => pattern.starts_with("dc/{dc}") && is_datacenter_begun(call),
+    };
+    is_begun || (pattern == "dc/{dc}/group/{group}" && is_attachment_away(call))
+}
+
+/// Whether the groups of the user that the path names are not all written yet: a change would end the mark by which the call
+/// that creates him knows that it did, and nobody would be told so.
+pub(super) fn is_user_begun(call: &Call) -> bool {
     let view = call.app.directory.read();
-    let (pattern, name) = (endpoint.route.pattern, call.arg(0));
-    // An entry of which the groups are not all written: a change would end the mark by which the call that creates it knows
-    // that it did, and nobody would be told so.
-    let changes = call.method != Method::POST;
-    if pattern.starts_with(ABOUT_A_USER) {
-        let user = UserName::parse(name).ok().and_then(|name| view.user(&name));
-        return changes && user.is_some_and(|user| user.unfinished.is_some());
+    let user = UserName::parse(call.arg(0)).ok().and_then(|name| view.user(&name));
+    user.is_some_and(|user| user.unfinished.is_some())
+}
+
+/// The same of a datacenter.
+pub(super) fn is_datacenter_begun(call: &Call) -> bool {
+    let view = call.app.directory.read();
+    let dc = DcName::parse(call.arg(0)).ok().and_then(|name| view.datacenter(&name));
+    dc.is_some_and(|dc| dc.unfinished.is_some())
+}
+
+/// Whether the group may be attached to the datacenter by another daemon, or was to an earlier one of the name.
+fn is_attachment_away(call: &Call) -> bool {
+    let view = call.app.directory.read();
+    let dc = DcName::parse(call.arg(0)).ok().and_then(|name| view.datacenter(&name));
+    let group = subject::group(&view, call.arg(1));
+    dc.zip(group).is_some_and(|(dc, group)| view.is_away(group, &dc.name))
+}
+
+/// Waits until it is no longer so, for a moment.
+pub(super) async fn wait_while(is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while is_so() && begin.elapsed() < PATIENCE {
+        tokio::time::sleep(PAUSE).await;
     }
-    let dc =
-        DcName::parse(name).ok().filter(|_| pattern.starts_with("dc/{dc}")).and_then(|name| view.datacenter(&name));
-    let Some(dc) = dc else { return false };
-    // An attachment by another daemon, which may be to an earlier datacenter of the name.
-    let group = (pattern == "dc/{dc}/group/{group}").then(|| subject::group(&view, call.arg(1))).flatten();
-    (changes && dc.unfinished.is_some()) || group.is_some_and(|group| view.is_away(group, &dc.name))
 }
 
 /// Also whether anything was changed.
@@ -66,10 +89,7 @@ async fn once(
     run: WriteFn,
     plan: Option<PlanFn>,
 ) -> (Result<Reply, ApiError>, bool) {
-    let begin = Instant::now();
-    while is_unsettled(call, endpoint) && begin.elapsed() < PATIENCE {
-        tokio::time::sleep(PAUSE).await;
-    }
+    wait_while(|| is_unsettled(call, endpoint)).await;
     // What was decided may be over once the first change's turn has come: then this is the answer.
     let refusal = Arc::new(OnceLock::new());
     let assent = {

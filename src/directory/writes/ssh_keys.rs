@@ -15,8 +15,14 @@ use super::super::{Directory, keys, now, schema};
 use super::{Rounds, USER, bytes, is_entry};
 
 impl Directory {
-    /// Adds a key unless title or fingerprint is taken or `limit` reached ([`StoreError::Key`]).
-    pub(crate) async fn add_ssh_key(&self, user: &User, key: NewSshKey, limit: usize) -> Result<Arc<User>, StoreError> {
+    /// Adds a key unless title or fingerprint is taken or `limit` reached ([`StoreError::Key`]); the user as he is then, and
+    /// the key, which may be gone again.
+    pub(crate) async fn add_ssh_key(
+        &self,
+        user: &User,
+        key: NewSshKey,
+        limit: usize,
+    ) -> Result<(Arc<User>, SshKey), StoreError> {
         let key = SshKey {
             title: key.title,
             public: key.public,
@@ -24,7 +30,7 @@ impl Directory {
             expires: key.expires,
             options: key.options,
         };
-        self.change_keys(user, |current| {
+        let decide = |current: &[SshKey]| {
             if current.iter().any(|k| k.title == key.title) {
                 return Err(StoreError::Key(KeyConflict::Title));
             }
@@ -35,8 +41,9 @@ impl Directory {
                 return Err(StoreError::Key(KeyConflict::Limit));
             }
             Ok(KeyChange::Add(&key))
-        })
-        .await
+        };
+        let user = self.change_keys(user, decide).await?;
+        Ok((user, key))
     }
 
     /// Removes the key called `title`; [`StoreError::NotFound`] where there is none.
