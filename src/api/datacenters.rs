@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use hyper::StatusCode;
 
@@ -89,7 +90,7 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
         }
         call.enter(&dc);
         match finish_create(call, &dc, &groups).await {
-            // It went, since the same request made twice had told of it.
+            // It went: the same request made twice had told of it, or somebody did not wait for that.
             Err(error) if error.status == StatusCode::NOT_FOUND => Err(ApiError::exists(Noun::Datacenter)),
             finished => finished.map(|()| shown(call, &dc, true)),
         }
@@ -208,7 +209,9 @@ pub(super) fn plan_update(call: &Call) -> Result<UpdatePlan, ApiError> {
 pub(super) fn delete(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         for round in 0..DELETIONS {
-            wait_while(|| is_datacenter_begun(call)).await;
+            if round > 0 {
+                wait_while(|| is_datacenter_begun(call), Instant::now()).await;
+            }
             let (dc, owner) = plan_delete(call)?;
             // Rounds take time, and what was done in them is no reason to go on.
             if round > 0 {

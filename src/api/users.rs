@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -111,7 +111,7 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
                 Ok(Reply::created(&object).owned_by(user.number))
             }
             Err(StoreError::NotUnique(UniqueField::Identity)) => Err(identity_taken(call, &name, &email).await),
-            // He went, since the same request made twice had told of him.
+            // He went: the same request made twice had told of him, or somebody did not wait for that.
             Err(StoreError::NotFound) => Err(ApiError::exists(Noun::User)),
             Err(error) => Err(ApiError::store(&error, Noun::User)),
         }
@@ -123,7 +123,7 @@ async fn finish_create(call: &Call, user: Arc<User>, groups: &[GroupName]) -> Re
     let directory = &call.app.directory;
     let settled = bindings::settle_user(call, Arc::clone(&user), Undo::Nothing).await;
     let finished = match settled.map(|(user, _)| user) {
-        Ok(user) if !groups.is_empty() => directory.finish_user(&user, call.mark()).await,
+        Ok(user) if !groups.is_empty() => directory.finish_user(user, call.mark()).await,
         other => other,
     };
     if let Err(StoreError::NotFound | StoreError::Exists) = finished {
@@ -316,8 +316,10 @@ pub(super) fn delete(call: &Call) -> Pending<'_> {
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::User);
         let mark = call.mark();
-        for _ in 0..DELETIONS {
-            wait_while(|| is_user_begun(call)).await;
+        for round in 0..DELETIONS {
+            if round > 0 {
+                wait_while(|| is_user_begun(call), Instant::now()).await;
+            }
             let user = plan_delete(call)?;
             // Marked first: who made him an owner or a member before that shows, and who does so later ends the mark.
             match directory.begin_delete(&user, mark).await {

@@ -14,11 +14,15 @@ use super::{ApiError, Call, Reply, subject};
 use crate::directory::{Taken, with_assent};
 use crate::name::{DcName, UserName};
 
-/// How long a write waits until it is known what it changes: the call that creates it was cut short if it takes longer.
-const PATIENCE: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(2);
+/// How long a write waits until it is known what it changes. The call that creates that was cut short, as a rule, if it takes
+/// longer. Less than daemons tell each other of what was answered, which a list that is replaced goes by.
+const PATIENCE: Duration = Duration::from_millis(1800);
+/// How often it looks, at first and later.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(20));
 
-const ABOUT_A_USER: &str = "accounts/user/{user}";
+const USER: &str = "accounts/user/{user}";
+/// What changes that end the mark of the call that creates the user.
+const ENDS_A_USERS_MARK: [&str; 3] = [USER, "accounts/user/{user}/profile", "accounts/user/{user}/apikeys"];
 
 /// Runs the call.
 pub(super) async fn carry_out(
@@ -28,27 +32,34 @@ pub(super) async fn carry_out(
     plan: Option<PlanFn>,
 ) -> Result<Reply, ApiError> {
     let directory = &call.app.directory;
+    let begin = Instant::now();
+    wait_until_settled(call, endpoint, plan, begin).await;
     let newest = directory.newest();
     let (outcome, begun) = once(call, endpoint, run, plan).await;
     let by_state = [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::NOT_ACCEPTABLE];
     match outcome {
         Err(error) if !begun && by_state.contains(&error.status) && directory.catch_up(&newest).await => {
             call.begin_anew();
+            wait_until_settled(call, endpoint, plan, begin).await;
             once(call, endpoint, run, plan).await.0
         }
         outcome => outcome,
     }
 }
 
-/// Whether what the call is about is under way, and known in a moment.
-fn is_unsettled(call: &Call, endpoint: &Endpoint) -> bool {
-    let pattern = endpoint.route.pattern;
-    let is_begun = match pattern {
+/// Waits until what the call is about is no longer under way, unless its caller may not change it.
+async fn wait_until_settled(call: &Call, endpoint: &Endpoint, plan: Option<PlanFn>, begin: Instant) {
+    let is_unsettled = || match endpoint.route.pattern {
+        "dc/{dc}/group/{group}" => is_attachment_away(call),
         _ if call.method == Method::POST => false,
-        _ if pattern.starts_with(ABOUT_A_USER) => is_user_begun(call),
-        _ => pattern.starts_with("dc/{dc}") && is_datacenter_begun(call),
+        "dc/{dc}" => is_datacenter_begun(call),
+        pattern => ENDS_A_USERS_MARK.contains(&pattern) && is_user_begun(call),
     };
-    is_begun || (pattern == "dc/{dc}/group/{group}" && is_attachment_away(call))
+    let is_forbidden =
+        || plan.is_some_and(|plan| plan(&call.afresh()).is_err_and(|error| error.status == StatusCode::FORBIDDEN));
+    if is_unsettled() && !is_forbidden() {
+        wait_while(is_unsettled, begin).await;
+    }
 }
 
 /// Whether the groups of the user that the path names are not all written yet: a change would end the mark by which the call
@@ -74,11 +85,12 @@ fn is_attachment_away(call: &Call) -> bool {
     dc.zip(group).is_some_and(|(dc, group)| view.is_away(group, &dc.name))
 }
 
-/// Waits until it is no longer so, for a moment.
-pub(super) async fn wait_while(is_so: impl Fn() -> bool) {
-    let begin = Instant::now();
+/// Waits until it is no longer so, for a moment after `begin`.
+pub(super) async fn wait_while(is_so: impl Fn() -> bool, begin: Instant) {
+    let mut pause = PAUSE.0;
     while is_so() && begin.elapsed() < PATIENCE {
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE.1);
     }
 }
 
@@ -89,12 +101,11 @@ async fn once(
     run: WriteFn,
     plan: Option<PlanFn>,
 ) -> (Result<Reply, ApiError>, bool) {
-    wait_while(|| is_unsettled(call, endpoint)).await;
     // What was decided may be over once the first change's turn has come: then this is the answer.
     let refusal = Arc::new(OnceLock::new());
     let assent = {
         let (call, refusal) = (Arc::clone(call), Arc::clone(&refusal));
-        let about_himself = endpoint.route.pattern.starts_with(ABOUT_A_USER)
+        let about_himself = endpoint.route.pattern.starts_with(USER)
             && UserName::parse(call.arg(0)).is_ok_and(|name| call.caller.is(&name));
         move |taken: Option<Taken>| {
             let Some(plan) = plan else { return true };

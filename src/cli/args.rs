@@ -105,7 +105,11 @@ impl Format {
             "--json" => Ok(Self::Json),
             "--csv" | "--tabulate-csv" => Ok(Self::Csv),
             "--tabulate" | "--tabulate-simple" => Ok(Self::Tabulate),
-            _ => Err(Failure::new(exit::FORMAT, format!("{word} is none of --json, --csv, --tabulate"))),
+            _ => {
+                // What follows a = may be a secret.
+                let word = word.split('=').next().unwrap_or_default();
+                Err(Failure::new(exit::FORMAT, format!("{word} is none of --json, --csv, --tabulate")))
+            }
         }
     }
 }
@@ -368,8 +372,10 @@ mod tests {
         ] {
             assert_eq!(parsed(line).map(|_| ()), Err(status), "{line:?}");
         }
-        let inline = parse(["get", "/x", "-api-key=secret"].map(OsString::from).into()).map(|_| ());
-        assert!(!inline.unwrap_err().message.contains("secret"));
+        for word in ["-api-key=secret", "--api-key=secret"] {
+            let inline = parse(["get", "/x", word].map(OsString::from).into()).map(|_| ());
+            assert!(!inline.unwrap_err().message.contains("secret"));
+        }
         assert_eq!(parsed(&["--help"]), Ok(Command::Help));
         assert_eq!(parsed(&["-?"]), Ok(Command::Help));
         assert_eq!(parsed(&["get", "--help"]), Ok(Command::Help));

@@ -66,9 +66,9 @@ impl Session {
         written
     }
 
-    /// Removes the file; that there is none is as good.
+    /// Removes the file, also where a link leads to it; that there is none is as good.
     pub(super) fn forget(&self) {
-        if let Some(file) = self.file.as_ref().filter(|file| file.is_file()) {
+        if let Some(file) = self.file.as_ref().and_then(|file| file.canonicalize().ok()).filter(|file| file.is_file()) {
             let _ = fs::remove_file(file);
         }
     }
@@ -103,8 +103,9 @@ mod tests {
         link.keep("third").unwrap();
         assert_eq!(session("http://a").token().as_deref(), Some("third"));
         assert!(dir.join("link").is_symlink());
-        session("http://a").forget();
+        link.forget();
         assert_eq!(session("http://a").token(), None);
+        assert!(dir.join("link").is_symlink());
         let nowhere = Session { file: Some("/dev/null".into()), url: "http://a".to_owned() };
         nowhere.keep("fourth").unwrap();
         assert_eq!(nowhere.token(), None);

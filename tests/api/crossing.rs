@@ -114,12 +114,14 @@ fn who_creates_something_is_told_so_though_others_change_or_delete_it_at_once() 
         assert_eq!(statuses, [[200; 11].as_slice(), &[201]].concat(), "{below} {changed}");
         let statuses = together([&first, &second], 2, |api, i| match (i, path(&deleted)) {
             (0, path) => api.post(&path, &body(&deleted, i)).status,
-            (_, path) => loop {
-                let status = api.delete(&path).status;
-                if status != 404 {
-                    break status;
-                }
-            },
+            (_, path) => {
+                let mut status = 404;
+                eventually_true(Duration::from_secs(20), "it is there", || {
+                    status = api.delete(&path).status;
+                    status != 404
+                });
+                status
+            }
         });
         assert_eq!(statuses, [200, 201], "{below} {deleted}");
     }

@@ -100,10 +100,11 @@ impl Directory {
     }
 
     /// The end of the mark of the request that made the user, who is complete. Of several that do this at the same time one
-    /// succeeds, the others are told that the user exists.
-    pub(crate) async fn finish_user(&self, user: &User, mark: RequestMark) -> Result<Arc<User>, StoreError> {
+    /// succeeds, the others are told that the user exists. The user as he is then; where he is gone, as he was.
+    pub(crate) async fn finish_user(&self, user: Arc<User>, mark: RequestMark) -> Result<Arc<User>, StoreError> {
         self.0.finish(&self.0.decoder.tree.user(&user.name), mark).await?;
-        self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
+        let now = self.read().user_by_id(user.id).cloned();
+        Ok(now.unwrap_or(user))
     }
 
     /// Changes the named fields. What takes rights away is written first, what grants them last; but a password before all,
