@@ -154,16 +154,15 @@ impl Directory {
             }
             Ok::<_, StoreError>(())
         };
-        if change.leaves_last {
-            inner.change_user(self, user, &change).await?;
-            join().await?;
+        if !change.leaves_last {
             leave().await?;
-        } else {
-            leave().await?;
-            inner.change_user(self, user, &change).await?;
-            join().await?;
         }
+        inner.change_user(self, user, &change).await?;
+        join().await?;
         inner.change_user(self, user, &new_key).await?;
+        if change.leaves_last {
+            leave().await?;
+        }
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
 
