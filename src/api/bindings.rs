@@ -17,20 +17,23 @@ use crate::accounts::{Group, StoreError, User};
 use crate::directory::View;
 use crate::name::{DcName, GroupName, UserName};
 
-/// Those of `members` who may not be bound in a group that is attached to these datacenters.
-pub(super) fn bound_elsewhere(view: &View<'_>, members: &[UserName], datacenters: &[DcName]) -> Vec<Arc<User>> {
+/// The bindings of `members` that may not be in a group that is attached to these datacenters.
+pub(super) fn bound_elsewhere(view: &View<'_>, members: &[UserName], datacenters: &[DcName]) -> Vec<Binding> {
     let users = members.iter().filter_map(|name| view.user(name));
-    users.filter(|user| unbinds(datacenters, user.dc_bound.as_ref())).cloned().collect()
+    let bindings = users.flat_map(|user| view.bindings(user).map(move |dc| (user, dc)));
+    let elsewhere = bindings.filter(|(_, dc)| unbinds(datacenters, Some(dc)));
+    elsewhere.map(|(user, dc)| (Arc::clone(user), dc.clone())).collect()
 }
+
+/// A user, and the datacenter that he is bound to.
+pub(super) type Binding = (Arc<User>, DcName);
 
 /// Unbinds users from the datacenters that they are seen to be bound to, before a group or a datacenter makes them
 /// somebody in another one.
-pub(super) async fn unbind(call: &Call, users: Vec<Arc<User>>) -> Result<(), ApiError> {
-    for user in users {
-        if let Some(dc) = &user.dc_bound {
-            let unbound = call.app.directory.unbind_user(&user, dc).await;
-            unbound.map_err(|error| ApiError::store(&error, Noun::User))?;
-        }
+pub(super) async fn unbind(call: &Call, bindings: Vec<Binding>) -> Result<(), ApiError> {
+    for (user, dc) in bindings {
+        let unbound = call.app.directory.unbind_user(&user, &dc).await;
+        unbound.map_err(|error| ApiError::store(&error, Noun::User))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `/dc/` and `/dc/(dc)/` (contract 5.5).
 
 use std::collections::HashSet;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -154,10 +155,17 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         {
             return Err(ApiError::failure(&dc_rules::no_owner(owner)));
         }
+        let mut rest = change.clone();
+        if !leave.is_empty() {
+            // These may be taken: then nothing is changed.
+            let (alias, site) = (rest.alias.take(), rest.site.take());
+            let first = DatacenterChange { alias, site, ..DatacenterChange::default() };
+            directory.update_datacenter(&plan.dc, first).await.map_err(store)?;
+        }
         for name in &leave {
             detach(call, name, &plan.dc).await?;
         }
-        let dc = directory.update_datacenter(&plan.dc, change.clone()).await.map_err(store)?;
+        let dc = directory.update_datacenter(&plan.dc, rest).await.map_err(store)?;
         if let Some(owner) = &change.owner
             && !can_own(call, owner, &dc.name).await?
         {
@@ -256,15 +264,19 @@ fn with_lookup<T>(view: &View<'_>, own: Option<&Datacenter>, rules: impl FnOnce(
 async fn can_own(call: &Call, owner: &UserName, dc: &DcName) -> Result<bool, ApiError> {
     let directory = &call.app.directory;
     let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
-    let user = directory.look_at_user(owner).await.map_err(store)?;
+    let mut user = directory.look_at_user(owner).await.map_err(store)?;
+    if let Some(leaving) = user.take_if(|user| directory.is_leaving(user)) {
+        // That is over in a moment; an owner it met would be told after his groups are left.
+        wait_while(|| directory.is_leaving(&leaving), Instant::now()).await;
+        user = directory.look_at_user(owner).await.map_err(store)?;
+    }
     let Some(user) = user.filter(|user| user.is_active()) else { return Ok(false) };
     if !directory.hold(&user).await.map_err(store)? {
         return Ok(false);
     }
     // An owner of one is nobody's of another.
-    if user.dc_bound.as_ref().is_some_and(|bound| bound != dc) {
-        bindings::unbind(call, vec![user]).await?;
-    }
+    let elsewhere = bindings::bound_elsewhere(&directory.read(), from_ref(&user.name), from_ref(dc));
+    bindings::unbind(call, elsewhere).await?;
     Ok(true)
 }
 

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::bindings::{self, Binding};
 use super::listing::{Detail, Paging, extended, name};
 use super::represent::GroupObject;
 use super::routes::Pending;
-use super::{ApiError, Call, DELETIONS, Noun, Reply, bindings, subject};
+use super::{ApiError, Call, DELETIONS, Noun, Reply, subject};
 use crate::accounts::access::{Endpoint, Rights, Target};
 use crate::accounts::group_rules::{self, Lookup, Update};
-use crate::accounts::{Addition, Group, GroupChange, NewGroup, StoreError, User};
+use crate::accounts::{Addition, Group, GroupChange, NewGroup, StoreError};
 use crate::directory::{List, View};
 use crate::name::UserName;
 
@@ -93,7 +94,7 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
     })
 }
 
-pub(super) fn plan_create(call: &Call) -> Result<(NewGroup, Vec<Arc<User>>), ApiError> {
+pub(super) fn plan_create(call: &Call) -> Result<(NewGroup, Vec<Binding>), ApiError> {
     let view = call.app.directory.read();
     let rights = subject::rights(call, &view);
     subject::check(&rights, Endpoint::GroupWrite, Target::List, Noun::Group)?;
@@ -146,7 +147,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
 }
 
 /// The group, what changes, and the members who are bound elsewhere.
-pub(super) type GroupUpdate = (Arc<Group>, GroupChange, Vec<Arc<User>>);
+pub(super) type GroupUpdate = (Arc<Group>, GroupChange, Vec<Binding>);
 
 pub(super) fn plan_update(call: &Call) -> Result<GroupUpdate, ApiError> {
     let view = call.app.directory.read();

@@ -53,7 +53,7 @@ async fn wait_until_settled(call: &Call, endpoint: &Endpoint, plan: Option<PlanF
         "dc/{dc}/group/{group}" => is_attachment_away(call),
         _ if call.method == Method::POST => false,
         "dc/{dc}" => is_datacenter_begun(call),
-        pattern => ENDS_A_USERS_MARK.contains(&pattern) && is_user_begun(call),
+        pattern => ENDS_A_USERS_MARK.contains(&pattern) && (is_user_begun(call) || is_binding_unsettled(call)),
     };
     let is_forbidden =
         || plan.is_some_and(|plan| plan(&call.afresh()).is_err_and(|error| error.status == StatusCode::FORBIDDEN));
@@ -83,6 +83,14 @@ fn is_attachment_away(call: &Call) -> bool {
     let dc = DcName::parse(call.arg(0)).ok().and_then(|name| view.datacenter(&name));
     let group = subject::group(&view, call.arg(1));
     dc.zip(group).is_some_and(|(dc, group)| view.is_away(group, &dc.name))
+}
+
+/// Whether the call may bind a user of whose groups it is not known where they are attached.
+fn is_binding_unsettled(call: &Call) -> bool {
+    let view = call.app.directory.read();
+    let user = UserName::parse(call.arg(0)).ok().and_then(|name| view.user(&name));
+    call.params.get("dc_bound").is_some()
+        && user.is_some_and(|user| view.groups_of(&user.name).into_iter().any(|group| view.is_attached_again(group)))
 }
 
 /// Waits until it is no longer so, for a moment after `begin`.

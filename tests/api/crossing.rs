@@ -303,12 +303,13 @@ fn nobody_is_deleted_who_is_made_an_owner_at_the_same_moment() {
     let World { usherd: first, root } = World::new();
     let second = first.second("second");
     let ldap = first.ldap();
+    root.post("/accounts/group/kept/", &json!({"dc_bound": false})).result(201);
     for round in 0..ROUNDS {
         // on one daemon or on two
         let both = [&first, if round % 3 == 0 { &first } else { &second }];
         let name = format!("r{round}");
         let user = format!("/accounts/user/{name}/");
-        root.post(&user, &user_body(&name, &json!({"dc_bound": false}))).result(201);
+        root.post(&user, &user_body(&name, &json!({"dc_bound": false, "groups": ["kept"]}))).result(201);
         known(both, &user);
         let dc = format!("x{round}");
         let new = format!("/dc/{dc}/");
@@ -323,9 +324,46 @@ fn nobody_is_deleted_who_is_made_an_owner_at_the_same_moment() {
         let owned = format!("(usherOwner=uid={name},ou=people,dc=example,dc=org)");
         let owned = ldap.search("ou=datacenters,dc=example,dc=org", "one", &owned, &["cn"]);
         match exists.first() {
-            Some(entry) => assert_eq!(entry.first("usherActive").as_deref(), Some("TRUE"), "round {round}"),
+            Some(entry) => {
+                assert_eq!(entry.first("usherActive").as_deref(), Some("TRUE"), "round {round}");
+                let members = stored(&ldap, "cn=kept,ou=groups", "member");
+                assert!(members.iter().any(|dn| dn.contains(&format!("uid={name},"))), "round {round}: {members:?}");
+            }
             None => assert_eq!(owned.len(), 0, "round {round}"),
         }
         root.put("/dc/dc3/", &json!({"owner": "admin"})).result(200);
+    }
+}
+
+#[test]
+fn of_calls_that_take_one_address_the_refused_one_leaves_no_group() {
+    let World { usherd: first, root } = World::new();
+    let second = first.second("second");
+    let both = [&first, &second];
+    let ldap = first.ldap();
+    root.post("/accounts/group/kept/", &json!({"dc_bound": false})).result(201);
+    for name in ["one", "two"] {
+        root.post(&format!("/accounts/user/{name}/"), &user_body(name, &json!({"dc_bound": false}))).result(201);
+        root.post(&format!("/dc/{name}/"), &json!({"site": format!("{name}.example.com")})).result(201);
+    }
+    known(both, "/dc/two/");
+    for round in 0..4 {
+        for (below, field, attribute, rdn) in
+            [("accounts/user", "email", "member", "uid"), ("dc", "site", "usherDatacenterLink", "cn")]
+        {
+            let path = |i: usize| format!("/{below}/{}/", ["one", "two"][i]);
+            for i in 0..2 {
+                root.put(&path(i), &json!({"groups": ["kept"]})).result(200);
+            }
+            let taken = format!("taken{round}@example.com");
+            let taken = if field == "site" { taken.replace('@', ".") } else { taken };
+            let statuses = together(both, 2, |api, i| api.put(&path(i), &json!({"groups": [], field: taken})).status);
+            assert_eq!(statuses, [200, 400], "{below}");
+            let left = stored(&ldap, "cn=kept,ou=groups", attribute);
+            let refused = (0..2).filter(|i| root.get(&path(*i)).result(200)[field] != taken).collect::<Vec<_>>();
+            assert_eq!(refused.len(), 1, "{below}");
+            assert_eq!(left.len(), 1, "{below}: {left:?}");
+            assert!(left[0].starts_with(&format!("{rdn}={},", ["one", "two"][refused[0]])), "{below}: {left:?}");
+        }
     }
 }

@@ -302,6 +302,37 @@ fn what_is_attached_to_a_datacenter_that_came_again_is_changed_by_every_daemon()
 }
 
 #[test]
+fn nobody_is_bound_beside_a_group_of_another_datacenter_where_one_of_them_came_again() {
+    let pair = Pair::new();
+    pair.datacenter("dc-else");
+    for (round, is_bound_first) in [true, false].into_iter().enumerate() {
+        let (name, dc, of) = (format!("be{round}"), format!("dc-come{round}"), format!("of{round}"));
+        pair.group(&of, json!({"dc_bound": false}));
+        pair.datacenter(&dc);
+        pair.user(&name, json!({}));
+        let bind = |api: &Api, dc: &str| api.put(&user(&name), &json!({"dc_bound": true, "dc": dc})).status;
+        let attach = |api: &Api, dc: &str| api.post(&format!("/dc/{dc}/group/{of}/"), &json!({})).status;
+        if is_bound_first {
+            assert_eq!(bind(&pair.fresh, &dc), 200);
+        } else {
+            assert_eq!(attach(&pair.fresh, &dc), 201);
+        }
+        pair.catch_up();
+        pair.ldap.run("ldapdelete", &[&format!("cn={dc},{DCS}")], b"");
+        eventually_true(HEALED, "it went", || pair.fresh.get(&format!("/dc/{dc}/")).status == 404);
+        pair.datacenter(&dc);
+        pair.fresh.put(&user(&name), &json!({"dc_bound": false, "groups": [of]})).result(200);
+        let statuses = if is_bound_first {
+            [bind(&pair.fresh, &dc), attach(&pair.stale, "dc-else")]
+        } else {
+            [attach(&pair.fresh, &dc), bind(&pair.stale, "dc-else")]
+        };
+        assert_eq!(statuses, if is_bound_first { [200, 201] } else { [201, 400] });
+        assert_eq!(pair.stored(&format!("(uid={name})"), "usherDcBound"), [""; 0]);
+    }
+}
+
+#[test]
 fn an_end_that_the_server_told_nobody_of_is_found_once_others_come_or_go() {
     let pair = Pair::new();
     // A server names what it refers to whatever it is asked for.

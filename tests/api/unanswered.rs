@@ -225,3 +225,17 @@ fn a_list_is_replaced_as_the_directory_has_it_by_a_daemon_that_did_not_know() {
         assert_eq!(pair.fresh.get(path).result(200)[key], json!(wanted), "{path}");
     }
 }
+
+#[test]
+fn a_group_that_is_attached_already_is_added_by_nobody() {
+    let World { usherd, root } = World::new();
+    root.post("/accounts/group/ga/", &json!({"dc_bound": false})).result(201);
+    root.post("/dc/dc4/group/ga/", &json!({})).result(201);
+    eventually_true(Duration::from_secs(5), "it is said that the call was answered", || {
+        announced(&usherd.ldap()).iter().any(|value| value.ends_with(" answered"))
+    });
+    let before = announced(&usherd.ldap());
+    root.post("/dc/dc4/group/ga/", &json!({})).detail(406);
+    let said = announced(&usherd.ldap());
+    assert!(said.iter().all(|value| before.contains(value)), "{before:?} {said:?}");
+}

@@ -164,6 +164,22 @@ impl Departures {
         departure.is_some_and(|departure| departure.state != State::Back)
     }
 
+    /// The datacenters that the entry may still name in the directory although that does not count.
+    pub(super) fn datacenters(&self, id: EntryId) -> impl Iterator<Item = &DcName> {
+        self.of.get(&id).into_iter().flatten().filter_map(|(reference, departure)| match reference {
+            Reference::Datacenter(dc) if departure.state != State::Back => Some(dc),
+            _ => None,
+        })
+    }
+
+    /// Whether the entry names a datacenter again, which does not count yet.
+    pub(super) fn names_again(&self, id: EntryId) -> bool {
+        let is_again = |(reference, departure): (&Reference, &Departure)| {
+            matches!(reference, Reference::Datacenter(_)) && departure.state == State::NamedAgain
+        };
+        self.of.get(&id).is_some_and(|departed| departed.iter().any(is_again))
+    }
+
     /// Whether the clean-up may still come to something that the entry names.
     pub(super) fn is_open(&self, id: EntryId) -> bool {
         self.of.contains_key(&id)

@@ -350,6 +350,16 @@ impl Tables {
         self.departures.went_within(target, age)
     }
 
+    /// As [`Departures::datacenters`].
+    pub(super) fn datacenters_away(&self, id: EntryId) -> impl Iterator<Item = &DcName> {
+        self.departures.datacenters(id)
+    }
+
+    /// As [`Departures::names_again`].
+    pub(super) fn names_again(&self, id: EntryId) -> bool {
+        self.departures.names_again(id)
+    }
+
     /// Whether the entry may still name this in the directory although that does not count.
     pub(crate) fn is_away(&self, id: EntryId, reference: &Reference) -> bool {
         self.departures.is_away(id, reference)

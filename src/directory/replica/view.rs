@@ -153,6 +153,16 @@ impl View<'_> {
         self.0.is_away(group.id, &Reference::Datacenter(dc.clone()))
     }
 
+    /// Whether the group is attached to a datacenter of a name that was another one's a moment ago, which does not count yet.
+    pub(crate) fn is_attached_again(&self, group: &Group) -> bool {
+        self.0.names_again(group.id)
+    }
+
+    /// The datacenters that the user may be bound to in the directory: his own, and earlier ones of their names.
+    pub(crate) fn bindings<'u>(&'u self, user: &'u User) -> impl Iterator<Item = &'u DcName> {
+        user.dc_bound.iter().chain(self.0.datacenters_away(user.id))
+    }
+
     /// The members that exist, by name; `_system` is none.
     pub(crate) fn members_of(&self, group: &Group) -> Vec<&Arc<User>> {
         let mut members: Vec<&Arc<User>> = group.members.iter().filter_map(|name| self.user(name)).collect();

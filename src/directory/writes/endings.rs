@@ -97,6 +97,11 @@ impl Directory {
         Err(StoreError::NotFound)
     }
 
+    /// Whether he is about to be deleted, as far as is known.
+    pub(crate) fn is_leaving(&self, user: &User) -> bool {
+        self.state_of(user).is_some_and(|(_, facts, _)| facts.leaving)
+    }
+
     /// After something was made to refer to the user, and he was looked at: ends the mark. Whether he is there.
     pub(crate) async fn hold(&self, user: &User) -> Result<bool, StoreError> {
         let Some((_, facts, _)) = self.state_of(user) else { return Ok(false) };

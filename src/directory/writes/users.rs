@@ -148,20 +148,23 @@ impl Directory {
             self.settle_joined(user, &change.join).await?;
             all
         };
-        let leave = async || {
-            for group in &change.leave {
+        let leave = async |groups: &[GroupName]| {
+            for group in groups {
                 inner.leave(group, &user.name).await?;
             }
             Ok::<_, StoreError>(())
         };
-        if !change.leaves_last {
-            leave().await?;
+        if !(change.leaves_last || change.leave.is_empty()) {
+            // The address may be taken: then nothing is changed.
+            let first = UserChange { email: change.email.take(), ..UserChange::default() };
+            inner.change_user(self, user, &first).await?;
+            leave(&change.leave).await?;
         }
         inner.change_user(self, user, &change).await?;
         join().await?;
         inner.change_user(self, user, &new_key).await?;
         if change.leaves_last {
-            leave().await?;
+            leave(&change.leave).await?;
         }
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
