@@ -57,9 +57,21 @@ pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Res
     let Some(dc) = &user.dc_bound else { return Ok((user, false)) };
     let groups = directory.look_at_attached_groups_of(&user.name).await?;
     let there = !user.super_admin && directory.has_datacenter(dc).await?;
+    let in_doubt: Vec<Arc<Group>> = {
+        let view = directory.read();
+        view.groups_of(&user.name).into_iter().filter(|group| view.is_attached_again(group)).cloned().collect()
+    };
+    let mut again = Vec::new();
+    for group in in_doubt {
+        if unbinds(&directory.attachments(&group).await?, Some(dc)) {
+            again.push(group.id);
+        }
+    }
     let fits = || {
         let view = directory.read();
-        let elsewhere = |group: &&Arc<Group>| groups.contains(&group.id) && unbinds(&group.datacenters, Some(dc));
+        let elsewhere = |group: &&Arc<Group>| {
+            groups.contains(&group.id) && (again.contains(&group.id) || unbinds(&group.datacenters, Some(dc)))
+        };
         !view.groups_of(&user.name).iter().any(elsewhere)
     };
     if there && fits() {
@@ -128,7 +140,8 @@ pub(super) async fn settle_members(
     for user in joined.iter().filter(|user| !there.contains(user)) {
         directory.expel(&group.name, user).await.map_err(store)?;
     }
-    let elsewhere = bound_elsewhere(&directory.read(), joined, &group.datacenters);
+    let attachments = directory.attachments(&group).await.map_err(store)?;
+    let elsewhere = bound_elsewhere(&directory.read(), joined, &attachments);
     unbind(call, elsewhere).await?;
     let now = directory.read().group_by_id(group.id).cloned();
     Ok(now.unwrap_or(group))

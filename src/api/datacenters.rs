@@ -133,7 +133,7 @@ pub(super) fn plan_create(call: &Call) -> Result<CreatePlan, ApiError> {
     Ok(CreatePlan { new, begun: begun.cloned() })
 }
 
-/// PUT. Groups that go are detached first, those that come are attached last.
+/// PUT. First what may be refused, then groups that go are detached; those that come are attached last.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let list = || Ok(List::AttachedTo(plan_update(call)?.dc.name.clone()));
@@ -143,7 +143,6 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
         let leave = others(&settled, plan.update.groups.as_deref());
-        call.announce().await.map_err(store)?;
         let mut before = None;
         if change.owner.is_some() {
             before = directory.look_at_datacenter(&plan.dc.name).await.map_err(store)?;
@@ -155,17 +154,8 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         {
             return Err(ApiError::failure(&dc_rules::no_owner(owner)));
         }
-        let mut rest = change.clone();
-        if !leave.is_empty() {
-            // These may be taken: then nothing is changed.
-            let (alias, site) = (rest.alias.take(), rest.site.take());
-            let first = DatacenterChange { alias, site, ..DatacenterChange::default() };
-            directory.update_datacenter(&plan.dc, first).await.map_err(store)?;
-        }
-        for name in &leave {
-            detach(call, name, &plan.dc).await?;
-        }
-        let dc = directory.update_datacenter(&plan.dc, rest).await.map_err(store)?;
+        call.announce().await.map_err(store)?;
+        let dc = directory.update_datacenter(&plan.dc, change.clone()).await.map_err(store)?;
         if let Some(owner) = &change.owner
             && !can_own(call, owner, &dc.name).await?
         {
@@ -175,6 +165,9 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
                 directory.update_datacenter(&dc, back).await.map_err(store)?;
             }
             return Err(ApiError::failure(&dc_rules::no_owner(owner)));
+        }
+        for name in &leave {
+            detach(call, name, &dc).await?;
         }
         // Those that are attached already too: a call that was cut short may have left something to do.
         for name in plan.update.groups.iter().flatten() {

@@ -50,6 +50,7 @@ pub(super) async fn carry_out(
 /// Waits until what the call is about is no longer under way, unless its caller may not change it.
 async fn wait_until_settled(call: &Call, endpoint: &Endpoint, plan: Option<PlanFn>, begin: Instant) {
     let is_unsettled = || match endpoint.route.pattern {
+        pattern if pattern.starts_with("dc/") && !call.caller.is_super_admin() => false,
         "dc/{dc}/group/{group}" => is_attachment_away(call),
         _ if call.method == Method::POST => false,
         "dc/{dc}" => is_datacenter_begun(call),

@@ -7,10 +7,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::accounts::{Datacenter, EntryId, StoreError, User};
+use crate::accounts::{Datacenter, EntryId, Group, StoreError, User};
 use crate::name::{DcName, GroupName, UserName};
 
-use super::decode::Decoded;
+use super::decode::{Decoded, Item};
 use super::dn::{Place, is_packed};
 use super::filter::Filter;
 use super::raw::RawEntry;
@@ -49,6 +49,20 @@ impl Directory {
         let dn = self.0.decoder.tree.user(user);
         let member = Filter::Equal("member", &dn);
         self.0.look_for(Filter::All(vec![member, Filter::Present(schema::DATACENTER_LINK)])).await
+    }
+
+    /// The datacenters that the group is attached to. Where it is not known whether some count, since earlier ones of their names
+    /// went, they are as the directory has them, if there are such.
+    pub(crate) async fn attachments(&self, group: &Group) -> Result<Vec<DcName>, StoreError> {
+        if !self.read().is_attached_again(group) {
+            return Ok(group.datacenters.clone());
+        }
+        let Inner { client, decoder, .. } = &*self.0;
+        let stored = client.read(&decoder.tree.group(&group.name), schema::REPLICATED).await?;
+        let stored = stored.and_then(|raw| decoder.decode(&raw, None)).map(|decoded| decoded.item);
+        let Some(Item::Group(stored)) = stored else { return Ok(Vec::new()) };
+        let view = self.read();
+        Ok(stored.datacenters.into_iter().filter(|dc| view.datacenter(dc).is_some()).collect())
     }
 
     /// Brings the users and groups that are bound or attached to the datacenter up to date in the replica.

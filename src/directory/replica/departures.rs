@@ -172,14 +172,6 @@ impl Departures {
         })
     }
 
-    /// Whether the entry names a datacenter again, which does not count yet.
-    pub(super) fn names_again(&self, id: EntryId) -> bool {
-        let is_again = |(reference, departure): (&Reference, &Departure)| {
-            matches!(reference, Reference::Datacenter(_)) && departure.state == State::NamedAgain
-        };
-        self.of.get(&id).is_some_and(|departed| departed.iter().any(is_again))
-    }
-
     /// Whether the clean-up may still come to something that the entry names.
     pub(super) fn is_open(&self, id: EntryId) -> bool {
         self.of.contains_key(&id)

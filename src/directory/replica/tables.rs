@@ -355,11 +355,6 @@ impl Tables {
         self.departures.datacenters(id)
     }
 
-    /// As [`Departures::names_again`].
-    pub(super) fn names_again(&self, id: EntryId) -> bool {
-        self.departures.names_again(id)
-    }
-
     /// Whether the entry may still name this in the directory although that does not count.
     pub(crate) fn is_away(&self, id: EntryId, reference: &Reference) -> bool {
         self.departures.is_away(id, reference)

@@ -153,9 +153,10 @@ impl View<'_> {
         self.0.is_away(group.id, &Reference::Datacenter(dc.clone()))
     }
 
-    /// Whether the group is attached to a datacenter of a name that was another one's a moment ago, which does not count yet.
+    /// Whether the group may be attached to a datacenter of a name that was another one's a moment ago, which does not count,
+    /// or not yet.
     pub(crate) fn is_attached_again(&self, group: &Group) -> bool {
-        self.0.names_again(group.id)
+        self.0.datacenters_away(group.id).any(|dc| self.datacenter(dc).is_some())
     }
 
     /// The datacenters that the user may be bound to in the directory: his own, and earlier ones of their names.

@@ -108,7 +108,7 @@ impl Directory {
     }
 
     /// Changes the named fields. What takes rights away is written first, what grants them last; but a password before all,
-    /// with an address that may be taken, since the directory's policy may refuse it: then nothing is changed. In the same
+    /// with an address that may be taken, as also before groups are left, since the directory's policy may refuse it: then nothing is changed. In the same
     /// modify is what may end others' rights to the user, so that no password of theirs comes between.
     pub(crate) async fn update_user(&self, user: &User, change: UserChange) -> Result<Arc<User>, StoreError> {
         self.0.told(user.id, self.change_all(user, change).await)
