@@ -133,7 +133,7 @@ pub(super) fn plan_create(call: &Call) -> Result<CreatePlan, ApiError> {
     Ok(CreatePlan { new, begun: begun.cloned() })
 }
 
-/// PUT. First what may be refused, then groups that go are detached; those that come are attached last.
+/// PUT. First the fields, which may be refused, then groups that go are detached; those that come are attached last.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let list = || Ok(List::AttachedTo(plan_update(call)?.dc.name.clone()));
@@ -143,17 +143,20 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         let directory = &call.app.directory;
         let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
         let leave = others(&settled, plan.update.groups.as_deref());
-        let mut before = None;
         if change.owner.is_some() {
-            before = directory.look_at_datacenter(&plan.dc.name).await.map_err(store)?;
+            let now = directory.look_at_datacenter(&plan.dc.name).await.map_err(store)?;
             // The present owner is no change, and stays what else he is.
-            change.owner.take_if(|owner| before.as_ref().is_some_and(|dc| dc.owner.as_ref() == Some(owner)));
+            change.owner.take_if(|owner| now.as_ref().is_some_and(|dc| dc.owner.as_ref() == Some(owner)));
         }
         if let Some(owner) = &change.owner
             && !can_own(call, owner, &plan.dc.name).await?
         {
             return Err(ApiError::failure(&dc_rules::no_owner(owner)));
         }
+        let before = match change.owner {
+            Some(_) => directory.look_at_datacenter(&plan.dc.name).await.map_err(store)?,
+            None => None,
+        };
         call.announce().await.map_err(store)?;
         let dc = directory.update_datacenter(&plan.dc, change.clone()).await.map_err(store)?;
         if let Some(owner) = &change.owner

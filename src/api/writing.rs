@@ -86,7 +86,7 @@ fn is_attachment_away(call: &Call) -> bool {
     dc.zip(group).is_some_and(|(dc, group)| view.is_away(group, &dc.name))
 }
 
-/// Whether the call may bind a user of whose groups it is not known where they are attached.
+/// Whether the call is about the binding of a user of whose groups it is not known where they are attached.
 fn is_binding_unsettled(call: &Call) -> bool {
     let view = call.app.directory.read();
     let user = UserName::parse(call.arg(0)).ok().and_then(|name| view.user(&name));

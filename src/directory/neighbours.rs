@@ -51,8 +51,8 @@ impl Directory {
         self.0.look_for(Filter::All(vec![member, Filter::Present(schema::DATACENTER_LINK)])).await
     }
 
-    /// The datacenters that the group is attached to. Where it is not known whether some count, since earlier ones of their names
-    /// went, they are as the directory has them, if there are such.
+    /// The datacenters that the group is attached to, with those for which that is in doubt, since earlier ones of their names
+    /// went, as the directory has them.
     pub(crate) async fn attachments(&self, group: &Group) -> Result<Vec<DcName>, StoreError> {
         if !self.read().is_attached_again(group) {
             return Ok(group.datacenters.clone());
@@ -60,9 +60,12 @@ impl Directory {
         let Inner { client, decoder, .. } = &*self.0;
         let stored = client.read(&decoder.tree.group(&group.name), schema::REPLICATED).await?;
         let stored = stored.and_then(|raw| decoder.decode(&raw, None)).map(|decoded| decoded.item);
-        let Some(Item::Group(stored)) = stored else { return Ok(Vec::new()) };
-        let view = self.read();
-        Ok(stored.datacenters.into_iter().filter(|dc| view.datacenter(dc).is_some()).collect())
+        let mut attachments = group.datacenters.clone();
+        if let Some(Item::Group(stored)) = stored {
+            let view = self.read();
+            attachments.extend(stored.datacenters.into_iter().filter(|dc| view.datacenter(dc).is_some()));
+        }
+        Ok(attachments)
     }
 
     /// Brings the users and groups that are bound or attached to the datacenter up to date in the replica.

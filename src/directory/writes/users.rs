@@ -107,9 +107,9 @@ impl Directory {
         Ok(now.unwrap_or(user))
     }
 
-    /// Changes the named fields. What takes rights away is written first, what grants them last; but a password before all,
-    /// with an address that may be taken, as also before groups are left, since the directory's policy may refuse it: then nothing is changed. In the same
-    /// modify is what may end others' rights to the user, so that no password of theirs comes between.
+    /// Changes the named fields. What takes rights away is written first, what grants them last; but before all what may be
+    /// refused, so that nothing is changed then: an address that may be taken, a password that the directory's policy may not
+    /// like. In the password's modify is what may end others' rights to the user, so that no password of theirs comes between.
     pub(crate) async fn update_user(&self, user: &User, change: UserChange) -> Result<Arc<User>, StoreError> {
         self.0.told(user.id, self.change_all(user, change).await)
     }
@@ -139,6 +139,10 @@ impl Directory {
         }
         let now = self.read().user_by_id(user.id).cloned();
         let bound = now.as_ref().filter(|now| now.dc_bound != user.dc_bound).and_then(|now| now.dc_bound.as_ref());
+        // Before anything is changed.
+        if now.as_ref().is_some_and(|now| crosses(&change, user, now)) {
+            return Err(StoreError::Contended);
+        }
         if bound.is_some() && joined.iter().any(|group| unbinds(&group.datacenters, bound)) {
             return Err(StoreError::Contended);
         }
