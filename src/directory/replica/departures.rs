@@ -159,7 +159,7 @@ impl Departures {
     }
 
     /// Whether the entry may still name this in the directory although that does not count.
-    pub(super) fn is_away(&self, id: EntryId, reference: &Reference) -> bool {
+    fn is_away(&self, id: EntryId, reference: &Reference) -> bool {
         let departure = self.of.get(&id).and_then(|departed| departed.get(reference));
         departure.is_some_and(|departure| departure.state != State::Back)
     }

@@ -355,11 +355,6 @@ impl Tables {
         self.departures.datacenters(id)
     }
 
-    /// Whether the entry may still name this in the directory although that does not count.
-    pub(crate) fn is_away(&self, id: EntryId, reference: &Reference) -> bool {
-        self.departures.is_away(id, reference)
-    }
-
     /// The user of this name is gone: his memberships and what he owns end now, whenever the directory cleans up, which
     /// it does unseen.
     fn depart(&mut self, name: &UserName, named_again: bool) {

@@ -150,7 +150,7 @@ impl View<'_> {
     /// Whether the directory may have the group attached to a datacenter of this name although that does not count, or not
     /// yet: an earlier one of the name went.
     pub(crate) fn is_away(&self, group: &Group, dc: &DcName) -> bool {
-        self.0.is_away(group.id, &Reference::Datacenter(dc.clone()))
+        self.0.datacenters_away(group.id).any(|away| away == dc)
     }
 
     /// Whether the group may be attached to a datacenter of a name that was another one's a moment ago, which does not count,
