@@ -109,10 +109,12 @@ pub(super) fn plan_attach(call: &Call) -> Result<(Arc<Datacenter>, Arc<Group>), 
 pub(super) fn attach_group(call: &Call) -> Pending<'_> {
     Box::pin(async move {
         let (dc, group) = plan_attach(call)?;
-        // What is there already is not added, and may go.
-        let is_new = !group.datacenters.contains(&dc.name);
-        call.adds(is_new.then(|| Addition::Attachment(group.name.clone(), dc.name.clone())).into_iter());
-        call.announce().await.map_err(|error| ApiError::store(&error, Noun::Group))?;
+        let store = |error: StoreError| ApiError::store(&error, Noun::Group);
+        // What is there already, maybe by another daemon, is not added, and may go.
+        if !call.app.directory.is_attached(&group, &dc.name).await.map_err(store)? {
+            call.adds([Addition::Attachment(group.name.clone(), dc.name.clone())].into_iter());
+            call.announce().await.map_err(store)?;
+        }
         attach(call, &group, &dc.name, false).await?;
         Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
     })

@@ -68,6 +68,15 @@ impl Directory {
         Ok(attachments)
     }
 
+    /// Whether the group is attached to the datacenter, in the directory where it is not known to be.
+    pub(crate) async fn is_attached(&self, group: &Group, dc: &DcName) -> Result<bool, StoreError> {
+        if group.datacenters.contains(dc) {
+            return Ok(true);
+        }
+        self.0.look_at(&self.0.decoder.tree.group(&group.name)).await?;
+        Ok(self.read().group_by_id(group.id).is_some_and(|now| now.datacenters.contains(dc)))
+    }
+
     /// Brings the users and groups that are bound or attached to the datacenter up to date in the replica.
     pub(crate) async fn look_at_those_in(&self, dc: &DcName) -> Result<(), StoreError> {
         let dn = self.0.decoder.tree.datacenter(dc);

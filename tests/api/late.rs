@@ -220,7 +220,7 @@ fn a_password_that_an_admin_sets_ends_the_call_that_was_setting_another_one() {
         let (login, path) = (pair.second.login("u2", "pw-u2"), user("u2"));
         let call = || login.put(&path, &body).status;
         // The address is written, and the password is on its way.
-        assert_eq!(pair.proxy.before(Request::NewPassword, call, reset), 403, "{body}");
+        assert_eq!(pair.proxy.before(Request::UserChange, call, reset), 403, "{body}");
         drop(pair.first.login("u2", "reset"));
         change(&pair, &path, &json!({"password": "pw-u2"}));
     }
@@ -248,9 +248,9 @@ fn a_call_about_its_caller_ends_with_the_api_key_that_it_was_made_with() {
         (json!({"groups": ["admins3", "g1", "g2"]}), Request::GroupChange),
         // Nothing is taken by it: he is none.
         (json!({"groups": ["admins3", "g1", "g2"], "is_super_admin": false}), Request::GroupChange),
-        (json!({"email": "ua@example.net", "password": "evil", "is_super_admin": false}), Request::NewPassword),
+        (json!({"email": "ua@example.net", "password": "evil", "is_super_admin": false}), Request::UserChange),
         // What it is about to take is not taken yet.
-        (json!({"email": "ua@example.com", "password": "evil", "api_key": true}), Request::NewPassword),
+        (json!({"email": "ua@example.com", "password": "evil", "api_key": true}), Request::UserChange),
     ] {
         change(&pair, &user("ua"), &whole);
         let ua = pair.second.anonymous().with_header("ES-API-KEY", &key(&second));
@@ -269,6 +269,12 @@ fn a_call_about_its_caller_ends_with_the_api_key_that_it_was_made_with() {
         replaced_by = key(&first);
     });
     assert_eq!((status, key(&first)), (403, replaced_by));
+    // What is about himself alone is refused as a whole.
+    let ua = pair.second.anonymous().with_header("ES-API-KEY", &key(&second));
+    let body = json!({"first_name": "Mal", "email": "mal@example.net", "is_active": true, "api_key": true});
+    assert_eq!(pair.proxy.before(Request::UserChange, || ua.put(&user("ua"), &body).status, replace), 403);
+    let stored = pair.fresh.get(&user("ua")).result(200).clone();
+    assert!(stored["first_name"] != "Mal" && stored["email"] != "mal@example.net", "{stored}");
 }
 
 #[test]
@@ -277,10 +283,9 @@ fn the_password_of_whom_somebody_has_promoted_meanwhile_stays() {
     pair.catch_up();
     let ua = pair.second.login("ua", "pw-ua");
     let call = || ua.put(&user("u2"), &json!({"email": "u2@example.org", "password": "evil"})).status;
-    // The address is written, and the password is on its way.
     let promote = || change(&pair, &user("u2"), &json!({"dc_bound": false, "is_super_admin": true}));
-    assert_eq!(pair.proxy.before(Request::NewPassword, call, promote), 403);
-    assert_eq!(pair.fresh.get(&user("u2")).result(200)["email"], "u2@example.org");
+    assert_eq!(pair.proxy.before(Request::UserChange, call, promote), 403);
+    assert_eq!(pair.fresh.get(&user("u2")).result(200)["email"], "u2@example.com");
     pair.first.login("u2", "pw-u2");
 }
 

@@ -21,8 +21,9 @@ const ADD: u8 = 0x68;
 /// The tag of a SearchRequest (RFC 4511, 4.5.1).
 const SEARCH: u8 = 0x63;
 
-/// What is in the DN of a group.
+/// What is in the DN of a group, and of a user.
 const GROUPS: &[u8] = b"ou=groups,";
+const USERS: &[u8] = b"ou=people,";
 
 /// Serves for as long as the process runs.
 pub(crate) struct SyncProxy {
@@ -37,8 +38,8 @@ pub(crate) enum Request {
     Deletion,
     /// A modify or an add of a group.
     GroupChange,
-    /// A modify of a password.
-    NewPassword,
+    /// A modify of a user.
+    UserChange,
     ContentSync,
     /// A search for how far the server is, for a call.
     ContextCsn,
@@ -49,7 +50,7 @@ impl Request {
         match operation(message) {
             DELETION => Some(Self::Deletion),
             MODIFY | ADD if contains(message, GROUPS) => Some(Self::GroupChange),
-            MODIFY if contains(message, b"userPassword") => Some(Self::NewPassword),
+            MODIFY if contains(message, USERS) => Some(Self::UserChange),
             _ if contains(message, SYNC_REQUEST) => Some(Self::ContentSync),
             _ if contains(message, b"contextCSN") => Some(Self::ContextCsn),
             _ => None,
@@ -204,7 +205,7 @@ fn connect(client: UnixStream, server: UnixStream, gate: &Arc<Mutex<Gate>>, requ
                 Some(Request::GroupChange) => {
                     changes.lock().unwrap().insert(message_id(&message).to_vec());
                 }
-                Some(Request::Deletion | Request::NewPassword | Request::ContextCsn) | None => {}
+                _ => {}
             }
             // Those that come after it pass, as in a server that works on several at a time.
             if let Some(request) = request.filter(|request| requests.hold(*request)) {

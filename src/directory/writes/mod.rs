@@ -216,8 +216,8 @@ impl Inner {
         references: usize,
         state: Option<Filter<'_>>,
     ) -> Result<(), StoreError> {
-        let identity = id.to_string();
-        let this = Filter::All([is_entry(&identity, kind)].into_iter().chain(state).collect());
+        let this = id.to_string();
+        let this = is_entry_with(&this, kind, state);
         match self.client.delete(dn, references, Some(&this)).await {
             Ok(()) => {
                 self.replica.change(|tables| tables.remove_own(id));
@@ -295,7 +295,14 @@ const fn boolean(value: bool) -> &'static str {
 /// for a guarded value from the container on, and finds it taken where the assertion is false of that; `memberof` writes
 /// the members, and leaves out those of whom it is false. So it is true of whatever is not of the entry's `kind`.
 fn is_entry<'a>(identity: &'a str, kind: Filter<'a>) -> Filter<'a> {
-    Filter::Any(vec![Filter::Equal(schema::ENTRY_UUID, identity), Filter::Not(Box::new(kind))])
+    is_entry_with(identity, kind, [])
+}
+
+/// The same, and that it is as `state` says.
+fn is_entry_with<'a>(identity: &'a str, kind: Filter<'a>, state: impl IntoIterator<Item = Filter<'a>>) -> Filter<'a> {
+    let this = Filter::Equal(schema::ENTRY_UUID, identity);
+    let this = Filter::All([this].into_iter().chain(state).collect());
+    Filter::Any(vec![this, Filter::Not(Box::new(kind))])
 }
 
 /// What is of a kind: as [`is_entry`] tells it from all that the server's overlays touch with it.

@@ -17,7 +17,7 @@ use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::replica::departures::Reference;
 use super::super::{Directory, Inner, schema};
-use super::{Rounds, USER, attribute, boolean, bytes, gone_is_done, is_entry, unique};
+use super::{Rounds, USER, attribute, boolean, bytes, gone_is_done, is_entry_with, unique};
 
 impl Directory {
     /// Adds the user's entry with a new number and new keys, then the memberships. `mark` is the request's, by which it is
@@ -109,7 +109,7 @@ impl Directory {
 
     /// Changes the named fields. What takes rights away is written first, what grants them last; but before all what may be
     /// refused, so that nothing is changed then: an address that may be taken, a password that the directory's policy may not
-    /// like. In the password's modify is what may end others' rights to the user, so that no password of theirs comes between.
+    /// like.
     pub(crate) async fn update_user(&self, user: &User, change: UserChange) -> Result<Arc<User>, StoreError> {
         self.0.told(user.id, self.change_all(user, change).await)
     }
@@ -117,21 +117,10 @@ impl Directory {
     async fn change_all(&self, user: &User, mut change: UserChange) -> Result<Arc<User>, StoreError> {
         let inner = &*self.0;
         let joined = self.groups_called(&change.join);
-        let new_key = UserChange { new_api_key: change.key_last, ..UserChange::default() };
-        change.new_api_key &= !change.key_last;
-        if change.password_hash.is_some() {
-            let first = UserChange {
-                email: change.email.take(),
-                password_hash: change.password_hash.take(),
-                while_password: change.while_password.take(),
-                is_active: change.is_active.take(),
-                super_admin: change.super_admin.take(),
-                api_access: change.api_access.take(),
-                dc_bound: change.dc_bound.take_if(|bound| bound.is_none()),
-                ..UserChange::default()
-            };
-            inner.change_password(self, user, &first).await?;
-        }
+        // Where that gives nothing else, with the rest: then a refusal changes nothing.
+        let key_last = change.key_last && !change.join.is_empty();
+        let new_key = UserChange { new_api_key: key_last, ..UserChange::default() };
+        change.new_api_key &= !key_last;
         // Memberships go by the name, which may be another entry's by now.
         let is_about_groups = !(change.leave.is_empty() && change.join.is_empty());
         if is_about_groups && inner.look_at(&inner.decoder.tree.user(&user.name)).await? != Some(user.id) {
@@ -146,12 +135,6 @@ impl Directory {
         if bound.is_some() && joined.iter().any(|group| unbinds(&group.datacenters, bound)) {
             return Err(StoreError::Contended);
         }
-        let join = async || {
-            // What was joined before a refusal is settled all the same.
-            let all = inner.join(&joined, &user.name).await;
-            self.settle_joined(user, &change.join).await?;
-            all
-        };
         let leave = async |groups: &[GroupName]| {
             for group in groups {
                 inner.leave(group, &user.name).await?;
@@ -159,13 +142,14 @@ impl Directory {
             Ok::<_, StoreError>(())
         };
         if !(change.leaves_last || change.leave.is_empty()) {
-            // The address may be taken: then nothing is changed.
-            let first = UserChange { email: change.email.take(), ..UserChange::default() };
-            inner.change_user(self, user, &first).await?;
+            inner.change_user(self, user, &before_leaving(&mut change)).await?;
             leave(&change.leave).await?;
         }
         inner.change_user(self, user, &change).await?;
-        join().await?;
+        // What was joined before a refusal is settled all the same.
+        let all_joined = inner.join(&joined, &user.name).await;
+        self.settle_joined(user, &change.join).await?;
+        all_joined?;
         inner.change_user(self, user, &new_key).await?;
         if change.leaves_last {
             leave(&change.leave).await?;
@@ -209,46 +193,8 @@ impl Directory {
 }
 
 impl Inner {
-    /// A new password, and an address that is put back if the directory's policy refuses the password.
-    async fn change_password(&self, directory: &Directory, user: &User, change: &UserChange) -> Result<(), StoreError> {
-        let dn = self.decoder.tree.user(&user.name);
-        let before = match change.email {
-            Some(_) => self.client.read(&dn, &["mail", schema::IDENTITY]).await?,
-            None => None,
-        };
-        let written = self.change_user(directory, user, change).await;
-        if let (Err(StoreError::PasswordRefused(_)), Some(before)) = (&written, before) {
-            let back = [("mail", "mail"), (schema::IDENTITY, "usheridentity")];
-            let back = back.map(|(name, key)| Change::Replace(name, before.values(key).to_vec()));
-            if let Err(error) = self.modify_entry(user.id, &dn, USER, &back).await {
-                warn!(dn, ?error, "an address stays changed although the password that came with it was refused");
-            }
-        }
-        written
-    }
-
-    /// The change of the user's own entry: one modify where that can be. What is derived from the entry's present state
-    /// needs an assertion on it, and slapd's `unique` overlay fails every assertion on a value that it guards (its own
-    /// searches carry the request's controls): those values then go first, in a modify of their own.
+    /// The change of the user's own entry: one modify, tried again while the entry is not as we thought.
     async fn change_user(&self, directory: &Directory, user: &User, change: &UserChange) -> Result<(), StoreError> {
-        if !(depends_on_all(change) || depends_on_a_name(change)) {
-            return self.modify_user(directory, user, change, Part::Whole).await;
-        }
-        let guarded =
-            UserChange { email: change.email.clone(), new_api_key: change.new_api_key, ..UserChange::default() };
-        self.modify_user(directory, user, &guarded, Part::Guarded).await?;
-        let rest = UserChange { email: None, new_api_key: false, ..change.clone() };
-        self.modify_user(directory, user, &rest, Part::Derived).await
-    }
-
-    /// One modify, tried again while the entry is not as we thought.
-    async fn modify_user(
-        &self,
-        directory: &Directory,
-        user: &User,
-        change: &UserChange,
-        part: Part,
-    ) -> Result<(), StoreError> {
         let dn = self.decoder.tree.user(&user.name);
         let mut rounds = Rounds::new();
         while rounds.next() {
@@ -259,10 +205,10 @@ impl Inner {
                 return Err(StoreError::Contended);
             }
             let mut changes = self.field_changes(&now, facts, change);
-            let unnumbered = now.number == 0 && part != Part::Derived;
-            if changes.is_empty() && !(unnumbered && part == Part::Guarded) {
+            if changes.is_empty() {
                 return Ok(());
             }
+            let unnumbered = now.number == 0;
             if !facts.is_account {
                 changes.push(Change::Add("objectClass", vec![bytes("usherAccount")]));
             }
@@ -272,13 +218,8 @@ impl Inner {
                 changes.push(Change::Add(schema::NUMBER, vec![number.to_string().into_bytes()]));
             }
             let identity = user.id.to_string();
-            let other_name = (part == Part::Derived).then(|| has_still_the_name(change, &now)).flatten();
-            let assertion = if part == Part::Derived && other_name.is_none() && !csn.is_empty() {
-                Filter::All(vec![Filter::Equal(schema::ENTRY_UUID, &identity), Filter::Equal(schema::ENTRY_CSN, &csn)])
-            } else {
-                let more = is_still_no(change, user).chain(other_name);
-                Filter::All([is_entry(&identity, USER)].into_iter().chain(more).collect())
-            };
+            let state = is_still_no(change, user).chain(is_still(change, &now, &csn));
+            let assertion = is_entry_with(&identity, USER, state);
             match self.client.modify(&dn, &changes, Some(&assertion)).await {
                 Ok(raw) => return self.take_in(&dn, raw, &changes).await.map(|_| ()),
                 Err(OpError::AssertionFailed | OpError::ValueState) => {
@@ -419,35 +360,34 @@ impl Inner {
     }
 }
 
-/// Which part of a change a modify is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// All of it, and the number of an entry that has none: nothing depends on the entry's present state.
-    Whole,
-    /// What `unique` guards, the number with it, before the part that depends on the entry's present state.
-    Guarded,
-    /// That part, under an assertion.
-    Derived,
+/// What is changed before groups are left is taken out of the change: what may be refused, and with a password what may end
+/// others' rights to the user, so that no password of theirs comes between.
+fn before_leaving(change: &mut UserChange) -> UserChange {
+    let mut first = UserChange { email: change.email.take(), ..UserChange::default() };
+    if change.password_hash.is_some() {
+        first.password_hash = change.password_hash.take();
+        first.while_password = change.while_password.take();
+        first.is_active = change.is_active.take();
+        first.super_admin = change.super_admin.take();
+        first.api_access = change.api_access.take();
+        first.dc_bound = change.dc_bound.take_if(|bound| bound.is_none());
+    }
+    first
 }
 
-/// Whether what is written depends on the entry's present state: on its locks and its password.
-fn depends_on_all(change: &UserChange) -> bool {
-    change.password_hash.is_some() || change.is_active == Some(true) || change.while_password.is_some()
-}
-
-/// Whether it depends on the name that is not changed: `cn` is of both.
-fn depends_on_a_name(change: &UserChange) -> bool {
-    change.first_name.is_some() != change.last_name.is_some()
-}
-
-/// That this is still as it was seen `now`, where nothing else is depended on; `None` where it is not to be seen.
-fn has_still_the_name<'a>(change: &UserChange, now: &'a User) -> Option<Filter<'a>> {
-    let (attribute, name) = match (&change.first_name, &change.last_name) {
+/// What must still be as it was seen `now`, since what is written depends on it: all of the entry, for its locks and its
+/// password; the name that is not changed, for `cn` is of both.
+fn is_still<'a>(change: &UserChange, now: &'a User, csn: &'a str) -> Option<Filter<'a>> {
+    let all = (!csn.is_empty()).then_some(Filter::Equal(schema::ENTRY_CSN, csn));
+    if change.password_hash.is_some() || change.is_active == Some(true) || change.while_password.is_some() {
+        return all;
+    }
+    let (attribute, other) = match (&change.first_name, &change.last_name) {
         (Some(_), None) => ("sn", &*now.last_name),
         (None, Some(_)) => ("givenName", &*now.first_name),
         _ => return None,
     };
-    (!depends_on_all(change) && !name.trim().is_empty()).then_some(Filter::Equal(attribute, name))
+    if other.trim().is_empty() { all } else { Some(Filter::Equal(attribute, other)) }
 }
 
 /// What a user must still not be for the change that was decided about him as `user`: bound, if it makes him a SuperAdmin, or
@@ -464,14 +404,14 @@ fn crosses(change: &UserChange, user: &User, now: &User) -> bool {
     (bound && now.dc_bound.is_some()) || (super_admin && now.super_admin)
 }
 
-/// That the entry says that he is not, if it is a user's at all (as for [`is_entry`]).
+/// That the entry says that he is not.
 fn is_still_no<'a>(change: &UserChange, user: &User) -> impl Iterator<Item = Filter<'a>> {
     let (bound, super_admin) = must_not_be(change, user);
     let states = [
         bound.then_some(Filter::Present(schema::DC_BOUND)),
         super_admin.then_some(Filter::Equal(schema::SUPER_ADMIN, "TRUE")),
     ];
-    states.into_iter().flatten().map(|state| Filter::Not(Box::new(Filter::All(vec![USER, state]))))
+    states.into_iter().flatten().map(|state| Filter::Not(Box::new(state)))
 }
 
 /// `cn`, which the class demands: the full name, or the user's name where there is none.
