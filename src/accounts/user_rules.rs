@@ -301,12 +301,17 @@ fn are_these(names: &[String], groups: &[&Group]) -> bool {
 /// What a user who is bound to `dc` may not be. The original notes both under one key, so the groups have the last word.
 fn binding(dc: &DcName, super_admin: bool, groups: &[&Group]) -> Result<(), Errors> {
     if groups.iter().any(|g| g.datacenters.iter().any(|attached| attached != dc)) {
-        return Err(Errors::one("dc_bound", GROUPS_ELSEWHERE));
+        return Err(groups_elsewhere());
     }
     if super_admin {
         return Err(Errors::one("dc_bound", BOUND_SUPER_ADMIN));
     }
     Ok(())
+}
+
+/// That a user who is bound to a datacenter is in a group that is attached to another one.
+pub(crate) fn groups_elsewhere() -> Errors {
+    Errors::one("dc_bound", GROUPS_ELSEWHERE)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::{ApiError, Call, Noun};
 use crate::accounts::group_rules::unbinds;
-use crate::accounts::{Group, StoreError, User};
+use crate::accounts::{Group, StoreError, User, user_rules};
 use crate::directory::View;
 use crate::name::{DcName, GroupName, UserName};
 
@@ -28,7 +28,7 @@ pub(super) fn bound_elsewhere(view: &View<'_>, members: &[UserName], datacenters
 /// A user, and the datacenter that he is bound to.
 pub(super) type Binding = (Arc<User>, DcName);
 
-/// Unbinds users from the datacenters that they are seen to be bound to, before a group or a datacenter makes them
+/// Unbinds users from the datacenters that they are bound to, or may be, before a group or a datacenter makes them
 /// somebody in another one.
 pub(super) async fn unbind(call: &Call, bindings: Vec<Binding>) -> Result<(), ApiError> {
     for (user, dc) in bindings {
@@ -50,16 +50,21 @@ pub(super) enum Undo {
 const LOOKS: usize = 20;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// After a write that bound the user, or gave a bound one groups or all rights: the user as he may stay, and whether the
-/// call was undone for that.
-pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Result<(Arc<User>, bool), StoreError> {
+/// After a write that bound the user, or gave a bound one groups or all rights: the user as he may stay, and why the call was
+/// undone if it was.
+pub(super) async fn settle_user(
+    call: &Call,
+    user: Arc<User>,
+    undo: Undo,
+) -> Result<(Arc<User>, Option<ApiError>), StoreError> {
     let directory = &call.app.directory;
-    let Some(dc) = &user.dc_bound else { return Ok((user, false)) };
+    let Some(dc) = &user.dc_bound else { return Ok((user, None)) };
     let groups = directory.look_at_attached_groups_of(&user.name).await?;
-    let there = !user.super_admin && directory.has_datacenter(dc).await?;
+    let exists = directory.has_datacenter(dc).await?;
+    let there = exists && !user.super_admin;
     let in_doubt: Vec<Arc<Group>> = {
         let view = directory.read();
-        view.groups_of(&user.name).into_iter().filter(|group| view.is_attached_again(group)).cloned().collect()
+        view.groups_of(&user.name).into_iter().filter(|group| view.may_be_attached(group)).cloned().collect()
     };
     let mut again = Vec::new();
     for group in in_doubt {
@@ -75,7 +80,7 @@ pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Res
         !view.groups_of(&user.name).iter().any(elsewhere)
     };
     if there && fits() {
-        return Ok((user, false));
+        return Ok((user, None));
     }
     let is_undone = match undo {
         Undo::Nothing => false,
@@ -89,7 +94,7 @@ pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Res
             tokio::time::sleep(PAUSE).await;
             match directory.look_at_user(&user.name).await? {
                 Some(now) if now.id == user.id && now.dc_bound.as_ref() == Some(dc) => {}
-                Some(now) if now.id == user.id => return Ok((now, false)),
+                Some(now) if now.id == user.id => return Ok((now, None)),
                 _ => return Err(StoreError::NotFound),
             }
         }
@@ -102,7 +107,11 @@ pub(super) async fn settle_user(call: &Call, user: Arc<User>, undo: Undo) -> Res
         directory.unbind_user(&user, dc).await?;
     }
     let now = directory.read().user_by_id(user.id).cloned();
-    Ok((now.unwrap_or(user), is_undone))
+    let refusal = is_undone.then(|| match exists {
+        true => ApiError::failure(&user_rules::groups_elsewhere()),
+        false => ApiError::not_found(Noun::Datacenter),
+    });
+    Ok((now.unwrap_or(user), refusal))
 }
 
 /// After a write that bound the group: the group as it may stay, which is bound to the one datacenter that it is attached

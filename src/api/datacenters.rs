@@ -16,7 +16,7 @@ use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
 use crate::accounts::{Addition, Datacenter, DatacenterChange, Group, MAIN_DC, NewDatacenter, StoreError};
 use crate::directory::{List, View};
-use crate::name::{DcName, GroupName, UserName};
+use crate::name::{DcName, GroupName, UserName, folded};
 
 /// Why `main` is not deleted.
 pub(super) const MAIN_STAYS: &str = "Default datacenter cannot be deleted";
@@ -246,7 +246,7 @@ pub(super) fn plan_delete(call: &Call) -> Result<(Arc<Datacenter>, Option<u64>),
 /// Runs `rules` with what they need to know; `own` is the datacenter that they are about.
 fn with_lookup<T>(view: &View<'_>, own: Option<&Datacenter>, rules: impl FnOnce(&Lookup<'_>) -> T) -> T {
     let others = || view.datacenters().filter(|dc| own.is_none_or(|own| own.id != dc.id));
-    let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+    let same = |a: &str, b: &str| folded(a) == folded(b);
     rules(&Lookup {
         user: &|name| UserName::parse(name).ok().and_then(|name| view.user(&name)).map(|user| &**user),
         group: &|name| subject::group(view, name).map(|group| -> &Group { group }),

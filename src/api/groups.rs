@@ -12,7 +12,7 @@ use crate::accounts::access::{Endpoint, Rights, Target};
 use crate::accounts::group_rules::{self, Lookup, Update};
 use crate::accounts::{Addition, Group, GroupChange, NewGroup, StoreError};
 use crate::directory::{List, View};
-use crate::name::UserName;
+use crate::name::{UserName, folded};
 
 /// The fields that groups can be sorted by.
 pub(super) const ORDER: &[&str] = &["name", "created"];
@@ -194,6 +194,6 @@ fn user_name(view: &View<'_>, name: &str) -> Option<UserName> {
 }
 
 fn alias_taken(view: &View<'_>, alias: &str, own: Option<&Group>) -> bool {
-    let alias = alias.to_lowercase();
-    view.groups().any(|group| own.is_none_or(|own| own.id != group.id) && group.alias.to_lowercase() == alias)
+    let alias = folded(alias);
+    view.groups().any(|group| own.is_none_or(|own| own.id != group.id) && folded(&group.alias) == alias)
 }

@@ -226,11 +226,12 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             user = keep_out(call, user, &stays).await?;
         }
         if is_more {
-            let (settled, is_undone) = bindings::settle_user(call, user, undo).await.map_err(store)?;
+            let (settled, refusal) = bindings::settle_user(call, user, undo).await.map_err(store)?;
             user = settled;
-            if is_undone {
-                // What it met is as if that had come before.
+            if let Some(refusal) = refusal {
+                // What it met is as if that had come before, also where the directory alone knows it yet.
                 plan_update(&call.afresh())?;
+                return Err(refusal);
             }
         }
         if new_password {

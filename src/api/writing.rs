@@ -47,7 +47,7 @@ pub(super) async fn carry_out(
     }
 }
 
-/// Waits until what the call is about is no longer under way, unless its caller may not change it.
+/// Waits until what the call is about is no longer under way, unless it is refused whatever comes of that.
 async fn wait_until_settled(call: &Call, endpoint: &Endpoint, plan: Option<PlanFn>, begin: Instant) {
     let is_unsettled = || match endpoint.route.pattern {
         pattern if pattern.starts_with("dc/") && !call.caller.is_super_admin() => false,
@@ -56,9 +56,9 @@ async fn wait_until_settled(call: &Call, endpoint: &Endpoint, plan: Option<PlanF
         "dc/{dc}" => is_datacenter_begun(call),
         pattern => ENDS_A_USERS_MARK.contains(&pattern) && (is_user_begun(call) || is_binding_unsettled(call)),
     };
-    let is_forbidden =
-        || plan.is_some_and(|plan| plan(&call.afresh()).is_err_and(|error| error.status == StatusCode::FORBIDDEN));
-    if is_unsettled() && !is_forbidden() {
+    let is_refused =
+        || plan.is_some_and(|plan| plan(&call.afresh()).is_err_and(|error| error.status != StatusCode::NOT_FOUND));
+    if is_unsettled() && !is_refused() {
         wait_while(is_unsettled, begin).await;
     }
 }
@@ -90,7 +90,9 @@ fn is_attachment_away(call: &Call) -> bool {
 fn is_binding_unsettled(call: &Call) -> bool {
     let view = call.app.directory.read();
     let user = UserName::parse(call.arg(0)).ok().and_then(|name| view.user(&name));
-    call.params.get("dc_bound").is_some()
+    // Nobody else binds users.
+    call.caller.is_super_admin()
+        && call.params.get("dc_bound").is_some()
         && user.is_some_and(|user| view.groups_of(&user.name).into_iter().any(|group| view.is_attached_again(group)))
 }
 

@@ -106,8 +106,7 @@ impl Format {
             "--csv" | "--tabulate-csv" => Ok(Self::Csv),
             "--tabulate" | "--tabulate-simple" => Ok(Self::Tabulate),
             _ => {
-                // What follows a = may be a secret.
-                let word = word.split('=').next().unwrap_or_default();
+                let word = before_value(word);
                 Err(Failure::new(exit::FORMAT, format!("{word} is none of --json, --csv, --tabulate")))
             }
         }
@@ -137,7 +136,7 @@ pub(super) fn parse(words: Vec<OsString>) -> Result<Command, Failure> {
         }
     };
     let action = Action::parse(&action_word);
-    let action = action.ok_or_else(|| usage(format!("{action_word} is no action; see --help")))?;
+    let action = action.ok_or_else(|| usage(format!("{} is no action; see --help", before_value(&action_word))))?;
     let (long, words): (Vec<String>, Vec<String>) = words.partition(|word| is_long(word));
     if long.iter().any(|word| word == "--help") {
         return Ok(Command::Help);
@@ -158,7 +157,7 @@ pub(super) fn parse(words: Vec<OsString>) -> Result<Command, Failure> {
     let mut call = Call { debug, action, resource, params: Vec::new(), api_key: None, format, words: String::new() };
     while let Some(word) = words.next() {
         let Some(key) = word.strip_prefix('-').filter(|_| is_key(&word)) else {
-            return Err(usage(format!("{word} is neither -KEY nor the value of one")));
+            return Err(usage(format!("{} is neither -KEY nor the value of one", before_value(&word))));
         };
         if let Some((key, _)) = key.split_once('=') {
             // The value may be a secret, and would be a part of the key's name.
@@ -191,6 +190,11 @@ fn usage(message: impl Into<String>) -> Failure {
 /// `-` and a letter or digit.
 fn is_key(word: &str) -> bool {
     word.strip_prefix('-').and_then(|rest| rest.chars().next()).is_some_and(char::is_alphanumeric)
+}
+
+/// What may be shown of a word that is not understood: what follows a `=` may be a secret.
+fn before_value(word: &str) -> &str {
+    word.split('=').next().unwrap_or_default()
 }
 
 /// `--` and a letter or digit; `-----BEGIN` is a value.
@@ -372,9 +376,14 @@ mod tests {
         ] {
             assert_eq!(parsed(line).map(|_| ()), Err(status), "{line:?}");
         }
-        for word in ["-api-key=secret", "--api-key=secret"] {
-            let inline = parse(["get", "/x", word].map(OsString::from).into()).map(|_| ());
-            assert!(!inline.unwrap_err().message.contains("secret"));
+        for line in [
+            &["get", "/x", "-api-key=secret"][..],
+            &["get", "/x", "--api-key=secret"],
+            &["get", "/x", "a=secret"],
+            &["a=secret"],
+        ] {
+            let inline = parse(line.iter().map(OsString::from).collect()).map(|_| ());
+            assert!(!inline.unwrap_err().message.contains("secret"), "{line:?}");
         }
         assert_eq!(parsed(&["--help"]), Ok(Command::Help));
         assert_eq!(parsed(&["-?"]), Ok(Command::Help));

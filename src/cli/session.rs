@@ -4,8 +4,10 @@
 use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
 
 /// The place of the token for one server.
 pub(super) struct Session {
@@ -43,12 +45,11 @@ impl Session {
     pub(super) fn keep(&self, token: &str) -> io::Result<()> {
         let named = self.file.as_deref().ok_or(io::ErrorKind::NotFound)?;
         let text = format!("{token}\n{}\n", self.url);
-        if fs::metadata(named).is_ok_and(|there| !there.is_file()) {
-            return OpenOptions::new().write(true).open(named)?.write_all(text.as_bytes());
-        }
-        // Where it is a link, what that leads to.
-        let target = fs::canonicalize(named);
+        let target = target(named);
         let file = target.as_deref().unwrap_or(named);
+        if is_device(file) {
+            return OpenOptions::new().write(true).open(file)?.write_all(text.as_bytes());
+        }
         if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         }
@@ -68,10 +69,22 @@ impl Session {
 
     /// Removes the file, also where a link leads to it; that there is none is as good.
     pub(super) fn forget(&self) {
-        if let Some(file) = self.file.as_ref().and_then(|file| file.canonicalize().ok()).filter(|file| file.is_file()) {
+        if let Some(file) = self.file.as_deref().and_then(target).filter(|file| !is_device(file)) {
             let _ = fs::remove_file(file);
         }
     }
+}
+
+/// The file that there is under this name: where the user's own link leads, but not where anybody else's does.
+fn target(named: &Path) -> Option<PathBuf> {
+    let there = fs::symlink_metadata(named).ok()?;
+    let is_own_link = there.is_symlink() && there.uid() == geteuid().as_raw();
+    if is_own_link { named.canonicalize().ok() } else { Some(named.to_owned()) }
+}
+
+/// What is neither a file nor a link.
+fn is_device(file: &Path) -> bool {
+    fs::symlink_metadata(file).is_ok_and(|there| !(there.is_file() || there.is_symlink()))
 }
 
 fn beside(file: &Path) -> PathBuf {
@@ -82,7 +95,7 @@ fn beside(file: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 
     use super::*;
 
@@ -106,8 +119,20 @@ mod tests {
         link.forget();
         assert_eq!(session("http://a").token(), None);
         assert!(dir.join("link").is_symlink());
+        // As tests run as root: somebody else's link leads nowhere.
+        if geteuid().is_root() {
+            fs::write(&file, "his").unwrap();
+            lchown(dir.join("link"), Some(1), None).unwrap();
+            link.forget();
+            assert!(!dir.join("link").exists());
+            symlink(&file, dir.join("link")).unwrap();
+            lchown(dir.join("link"), Some(1), None).unwrap();
+            link.keep("fourth").unwrap();
+            assert_eq!(link.token().as_deref(), Some("fourth"));
+            assert_eq!(fs::read_to_string(&file).unwrap(), "his");
+        }
         let nowhere = Session { file: Some("/dev/null".into()), url: "http://a".to_owned() };
-        nowhere.keep("fourth").unwrap();
+        nowhere.keep("fifth").unwrap();
         assert_eq!(nowhere.token(), None);
         fs::remove_dir_all(&dir).unwrap();
     }

@@ -5,7 +5,7 @@
 //! packed and stands in the DN as `usherName=PACKED`; `uid` holds it as for everybody.
 
 use crate::accounts::secrets::hex;
-use crate::name::{DcName, GroupName, UserName};
+use crate::name::{DcName, GroupName, UserName, folded};
 
 /// The longest name that stands in the DN as it is, in bytes, as slapd escapes it.
 const LONGEST_UID: usize = 241;
@@ -145,11 +145,6 @@ fn same(a: &[Rdn], b: &[Rdn]) -> bool {
         && a.iter().zip(b).all(|(x, y)| {
             x.len() == y.len() && x.iter().all(|(k, v)| y.iter().any(|(l, w)| k == l && folded(v) == folded(w)))
         })
-}
-
-/// How LDAP compares directory strings, as far as container names need it: no case, blanks do not count.
-fn folded(value: &str) -> String {
-    value.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// Parses a DN; `None` for what is none and for values in `#hex` form, which our places never use.

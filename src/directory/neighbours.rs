@@ -54,25 +54,24 @@ impl Directory {
     /// The datacenters that the group is attached to, with those for which that is in doubt, since earlier ones of their names
     /// went, as the directory has them.
     pub(crate) async fn attachments(&self, group: &Group) -> Result<Vec<DcName>, StoreError> {
-        if !self.read().is_attached_again(group) {
+        if !self.read().may_be_attached(group) {
             return Ok(group.datacenters.clone());
         }
         let Inner { client, decoder, .. } = &*self.0;
         let stored = client.read(&decoder.tree.group(&group.name), schema::REPLICATED).await?;
         let stored = stored.and_then(|raw| decoder.decode(&raw, None)).map(|decoded| decoded.item);
         let mut attachments = group.datacenters.clone();
-        if let Some(Item::Group(stored)) = stored {
-            let view = self.read();
-            attachments.extend(stored.datacenters.into_iter().filter(|dc| view.datacenter(dc).is_some()));
+        let Some(Item::Group(stored)) = stored else { return Ok(attachments) };
+        for dc in stored.datacenters {
+            if !attachments.contains(&dc) && self.has_datacenter(&dc).await? {
+                attachments.push(dc);
+            }
         }
         Ok(attachments)
     }
 
-    /// Whether the group is attached to the datacenter, in the directory where it is not known to be.
+    /// Whether the group is attached to the datacenter, as the directory has it.
     pub(crate) async fn is_attached(&self, group: &Group, dc: &DcName) -> Result<bool, StoreError> {
-        if group.datacenters.contains(dc) {
-            return Ok(true);
-        }
         self.0.look_at(&self.0.decoder.tree.group(&group.name)).await?;
         Ok(self.read().group_by_id(group.id).is_some_and(|now| now.datacenters.contains(dc)))
     }

@@ -89,16 +89,16 @@ fn an_alias_that_the_name_gives_is_checked_like_another() {
     assert_eq!(root.post("/accounts/group/g2/", &json!({"dc_bound": false})).result(400), json!({"alias": [taken]}));
 }
 
-/// By the directory's own guard, which takes for one value what differs in blanks.
+/// By the directory's own guard, which takes for one value what differs in the width of letters.
 #[test]
 fn what_the_directory_refuses_as_taken_is_told_under_its_own_field() {
     let usherd = Usherd::start();
     let (root, ldap) = (usherd.api(), usherd.ldap());
-    root.post("/dc/dc1/", &json!({"site": "dc1.example.com", "alias": "Prod  East"})).result(201);
+    root.post("/dc/dc1/", &json!({"site": "dc1.example.com", "alias": "\u{ff30}rod East"})).result(201);
     let base = ldap.base_dn();
-    ldap.modify(&format!("dn: cn=dc1,ou=datacenters,{base}\nchangetype: modify\nreplace: usherSite\nusherSite:: IGRjMS5leGFtcGxlLmNvbQ==\n"));
-    let stored = || root.get("/dc/dc1/").result(200)["site"] == " dc1.example.com";
-    eventually_true(Duration::from_secs(5), "the site with a blank before it", stored);
+    ldap.modify(&format!("dn: cn=dc1,ou=datacenters,{base}\nchangetype: modify\nreplace: usherSite\nusherSite:: 772EYzEuZXhhbXBsZS5jb20=\n"));
+    let stored = || root.get("/dc/dc1/").result(200)["site"] == "\u{ff44}c1.example.com";
+    eventually_true(Duration::from_secs(5), "the site with a wide letter", stored);
 
     let alias = json!({"alias": ["This alias is already in use. Please supply a different alias."]});
     let site = "This site hostname is already in use. Please supply a different site hostname.";
@@ -114,6 +114,22 @@ fn what_the_directory_refuses_as_taken_is_told_under_its_own_field() {
     assert_eq!(root.put("/dc/dc2/", &json!({"site": "dc1.example.com"})).result(400), site);
     // its own values are nobody else's
     root.put("/dc/dc1/", &both("Prod East", "dc1.example.com")).result(200);
+}
+
+#[test]
+fn an_alias_that_differs_in_blanks_is_taken_and_its_refusal_unbinds_nobody() {
+    let World { usherd: _usherd, root } = World::new();
+    root.put("/dc/dc4/", &json!({"alias": "Prod East"})).result(200);
+    root.post("/accounts/group/ga/", &json!({"dc_bound": false, "alias": "Team A"})).result(201);
+    root.post("/accounts/group/gb/", &json!({"dc_bound": false})).result(201);
+    root.post("/dc/dc4/group/gb/", &json!({})).result(201);
+    let bound = || root.get("/accounts/user/u2/").result(200)["dc_bound"].clone();
+    assert_eq!(bound(), true);
+    let owned = |alias: &str| json!({"alias": alias, "site": "new.example.com", "owner": "u2"});
+    root.post("/dc/new/", &owned(" prod   east")).result(400);
+    root.put("/dc/main/", &owned("PROD  EAST ")).result(400);
+    root.put("/accounts/group/gb/", &json!({"alias": "team  a ", "users": ["u2"]})).result(400);
+    assert_eq!(bound(), true);
 }
 
 #[test]

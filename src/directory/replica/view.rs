@@ -153,8 +153,12 @@ impl View<'_> {
         self.0.datacenters_away(group.id).any(|away| away == dc)
     }
 
-    /// Whether the group may be attached to a datacenter of a name that was another one's a moment ago, which does not count,
-    /// or not yet.
+    /// Whether the directory may have the group attached to any such datacenter, which may be there before it is known here.
+    pub(crate) fn may_be_attached(&self, group: &Group) -> bool {
+        self.0.datacenters_away(group.id).next().is_some()
+    }
+
+    /// The same of those that are known to be there again.
     pub(crate) fn is_attached_again(&self, group: &Group) -> bool {
         self.0.datacenters_away(group.id).any(|dc| self.datacenter(dc).is_some())
     }

@@ -1,7 +1,8 @@
 //! Writes: each one LDAP operation on one entry, taken into our own replica before the caller gets his answer.
 //!
 //! slapd 2.5 dies of transactions (field notes 1.1), so there are none. A call that touches several entries writes
-//! first what takes rights away and last what grants them; repeated after a failure, it completes.
+//! first what takes rights away and last what grants them; but before all, on the entry that it is about, what may be
+//! refused. Repeated after a failure, it completes.
 
 mod datacenters;
 mod endings;
