@@ -173,12 +173,11 @@ pub(crate) struct UserChange {
 }
 
 impl UserChange {
-    /// Whether it does nothing but bind the user, or make him a member of groups.
-    pub(crate) fn is_one_thing(&self) -> bool {
-        let binding = Self { dc_bound: self.dc_bound.clone(), ..Self::default() };
-        let (join, leaves_last) = (self.join.clone(), self.leaves_last);
-        let joining = Self { join, leaves_last, sets_groups: true, ..Self::default() };
-        *self == binding || *self == joining
+    /// Whether it does nothing but bind the user and make him a member of groups.
+    pub(crate) fn is_binding_or_joining(&self) -> bool {
+        let (dc_bound, join) = (self.dc_bound.clone(), self.join.clone());
+        let Self { leaves_last, key_last, sets_groups, .. } = *self;
+        *self == Self { dc_bound, join, leaves_last, key_last, sets_groups, ..Self::default() }
     }
 }
 

@@ -2,10 +2,9 @@
 //!
 //! The rules span entries: a user is bound here, a group of his is attached there. A call checks them by the replica
 //! before it writes, and so does another one that it crosses, on another entry or by another daemon: both find nothing in
-//! the way. So each looks again after its write, in the directory. Whichever was written last sees both. A call that does
-//! nothing else is undone then, and refused as if it had come last; others end the binding, as if the call that binds had
-//! come first, which a group or a datacenter that takes the user in would have undone. What goes away meanwhile went after
-//! the call, which has it as it was.
+//! the way. So each looks again after its write, in the directory. Whichever was written last sees both. A change of the user
+//! is undone then, and refused as if it had come last; a group or a datacenter that takes him in ends the binding, as if that
+//! had come first. What goes away meanwhile went after the call, which has it as it was.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -38,12 +37,13 @@ pub(super) async fn unbind(call: &Call, bindings: Vec<Binding>) -> Result<(), Ap
     Ok(())
 }
 
-/// What of a call may be undone.
-pub(super) enum Undo {
-    Nothing,
-    Binding,
-    /// That the user became a member of these groups.
-    Memberships(Vec<GroupName>),
+/// What a call did that is undone where it meets what is against it.
+#[derive(Default)]
+pub(super) struct Undo {
+    /// That the user is bound there.
+    pub(super) bound: Option<DcName>,
+    /// That he is a member of these groups.
+    pub(super) joined: Vec<GroupName>,
 }
 
 /// How often it is looked whether another call ends the binding that it made, and how long apart.
@@ -82,13 +82,13 @@ pub(super) async fn settle_user(
     if there && fits() {
         return Ok((user, None));
     }
-    let is_undone = match undo {
-        Undo::Nothing => false,
-        Undo::Binding => true,
-        // With the datacenter, or by a promotion, the binding alone goes.
-        Undo::Memberships(_) => there,
-    };
-    if let (true, Undo::Memberships(joined)) = (there, undo) {
+    let Undo { bound, joined } = undo;
+    // With the datacenter, or by a promotion, the binding alone goes.
+    let is_undone = bound.is_some() || (there && !joined.is_empty());
+    if let Some(bound) = &bound {
+        // Not the one by another call, which looks after that itself.
+        directory.unbind_user(&user, bound).await?;
+    } else if is_undone {
         // Whoever bound him looks as well, and undoes that if he sees these.
         for _ in 0..LOOKS {
             tokio::time::sleep(PAUSE).await;
@@ -98,12 +98,14 @@ pub(super) async fn settle_user(
                 _ => return Err(StoreError::NotFound),
             }
         }
+    }
+    if is_undone {
         for group in &joined {
             directory.expel(group, &user.name).await?;
         }
     }
     // Where it is another group that does not fit, too.
-    if !(there && fits()) {
+    if bound.is_none() && !(there && fits()) {
         directory.unbind_user(&user, dc).await?;
     }
     let now = directory.read().user_by_id(user.id).cloned();

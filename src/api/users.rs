@@ -24,6 +24,9 @@ use crate::name::{DcName, GroupName, UserName};
 /// The fields that users can be sorted by.
 pub(super) const ORDER: &[&str] = &["username", "created"];
 
+/// How long a change is made anew that crossed another one of the same user.
+const CROSSED: Duration = Duration::from_secs(1);
+
 /// How often it is looked whether one whose groups were replaced is in others again.
 const LOOKS: usize = 8;
 
@@ -121,7 +124,7 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
 /// The user whose entry and memberships are written, complete.
 async fn finish_create(call: &Call, user: Arc<User>, groups: &[GroupName]) -> Result<Arc<User>, StoreError> {
     let directory = &call.app.directory;
-    let settled = bindings::settle_user(call, Arc::clone(&user), Undo::Nothing).await;
+    let settled = bindings::settle_user(call, Arc::clone(&user), Undo::default()).await;
     let finished = match settled.map(|(user, _)| user) {
         Ok(user) if !groups.is_empty() => directory.finish_user(user, call.mark()).await,
         other => other,
@@ -188,61 +191,75 @@ async fn identity_taken(call: &Call, name: &UserName, email: &str) -> ApiError {
 /// PUT.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let settled = call.settled("groups", || Ok(List::GroupsOf(plan_update(call)?.0.name.clone()))).await?;
-        let (user, Update { mut change, password }) = plan_update(call)?;
-        let stays = stays(call, &user, &change);
-        // What counts for nothing too: it was given to another one of the name, who went.
-        change.leave = others(&settled, &stays);
-        let new_password = password.is_some();
-        if let Some(password) = password {
-            let hash = hashing::hash(call.app.cost, password).await?;
-            *call.password() = Some(PasswordEpoch(call.app.ring.password_epoch(&mut [hash.as_bytes()])));
-            change.password_hash = Some(hash);
-        }
-        let store = |error: StoreError| ApiError::store(&error, Noun::User);
-        call.announce().await.map_err(store)?;
-        let binds = matches!(change.dc_bound, Some(Some(_)));
-        let is_more = binds || change.sets_groups || change.super_admin == Some(true);
-        // What is all of the call can be undone.
-        let undo = match (binds, change.join.clone()) {
-            (false, joined) if joined.is_empty() => Undo::Nothing,
-            _ if !change.is_one_thing() => Undo::Nothing,
-            (true, _) => Undo::Binding,
-            (false, joined) => Undo::Memberships(joined),
-        };
-        let is_revoked = change.sets_groups && !change.leaves_last && {
-            let view = call.app.directory.read();
-            subject::rights_of(&view, &user).is_user_admin()
-        };
-        let mut user = match call.app.directory.update_user(&user, change).await {
-            Err(error @ StoreError::Contended) => {
-                // He is bound by now, or a SuperAdmin: that may be against it.
-                plan_update(&call.afresh())?;
-                return Err(store(error));
+        let begin = Instant::now();
+        let user = loop {
+            match change(call).await? {
+                Some(user) => break user,
+                // What it crossed may come again, but not for long.
+                None if begin.elapsed() < CROSSED => {}
+                None => return Err(ApiError::store(&StoreError::Contended, Noun::User)),
             }
-            other => other.map_err(store)?,
         };
-        if is_revoked {
-            user = keep_out(call, user, &stays).await?;
-        }
-        if is_more {
-            let (settled, refusal) = bindings::settle_user(call, user, undo).await.map_err(store)?;
-            user = settled;
-            if let Some(refusal) = refusal {
-                // What it met is as if that had come before, also where the directory alone knows it yet.
-                plan_update(&call.afresh())?;
-                return Err(refusal);
-            }
-        }
-        if new_password {
-            // The sessions are over already, since the password is another one; this only clears them away.
-            if let Err(error) = call.app.directory.delete_sessions_of(&user).await {
-                tracing::warn!(%error, "sessions that a new password ended were not deleted");
-            }
-        }
         let view = call.app.directory.read();
         Ok(Reply::ok(&UserObject::new(&view, &user, false, call.now)).owned_by(user.number))
     })
+}
+
+/// Makes the change that was planned; the user after it. `None` where he was bound or promoted meanwhile, and that is not
+/// against it.
+async fn change(call: &Call) -> Result<Option<Arc<User>>, ApiError> {
+    let settled = call.settled("groups", || Ok(List::GroupsOf(plan_update(call)?.0.name.clone()))).await?;
+    let (user, Update { mut change, password }) = plan_update(call)?;
+    let stays = stays(call, &user, &change);
+    // What counts for nothing too: it was given to another one of the name, who went.
+    change.leave = others(&settled, &stays);
+    let new_password = password.is_some();
+    if let Some(password) = password {
+        let hash = hashing::hash(call.app.cost, password).await?;
+        *call.password() = Some(PasswordEpoch(call.app.ring.password_epoch(&mut [hash.as_bytes()])));
+        change.password_hash = Some(hash);
+    }
+    let store = |error: StoreError| ApiError::store(&error, Noun::User);
+    call.announce().await.map_err(store)?;
+    let undo = Undo { bound: change.dc_bound.clone().flatten(), joined: change.join.clone() };
+    let is_more = undo.bound.is_some() || change.sets_groups || change.super_admin == Some(true);
+    let is_undone_whole = change.is_binding_or_joining();
+    let is_revoked = change.sets_groups && !change.leaves_last && {
+        let view = call.app.directory.read();
+        subject::rights_of(&view, &user).is_user_admin()
+    };
+    let mut user = match call.app.directory.update_user(&user, change).await {
+        Err(StoreError::Contended) => {
+            // He is bound by now, or a SuperAdmin: that may be against it.
+            plan_update(&call.afresh())?;
+            return Ok(None);
+        }
+        other => other.map_err(store)?,
+    };
+    if is_revoked {
+        user = keep_out(call, user, &stays).await?;
+    }
+    if is_more {
+        let (settled, refusal) = bindings::settle_user(call, user, undo).await.map_err(store)?;
+        user = settled;
+        match refusal {
+            None => {}
+            // What it met is as if that had come before, also where the directory alone knows it yet.
+            Some(refusal) if is_undone_whole => {
+                plan_update(&call.afresh())?;
+                return Err(refusal);
+            }
+            // The other fields stay: it is no refusal.
+            Some(_) => return Err(store(StoreError::Contended)),
+        }
+    }
+    if new_password {
+        // The sessions are over already, since the password is another one; this only clears them away.
+        if let Err(error) = call.app.directory.delete_sessions_of(&user).await {
+            tracing::warn!(%error, "sessions that a new password ended were not deleted");
+        }
+    }
+    Ok(Some(user))
 }
 
 /// The groups that the user is in after this change.

@@ -119,7 +119,7 @@ impl Directory {
         let joined = self.groups_called(&change.join);
         // Where that gives nothing else, with the rest: then a refusal changes nothing.
         let key_last = change.key_last && !change.join.is_empty();
-        let new_key = UserChange { new_api_key: key_last, ..UserChange::default() };
+        let new_key = UserChange { new_api_key: key_last, key_last, ..UserChange::default() };
         change.new_api_key &= !key_last;
         // Memberships go by the name, which may be another entry's by now.
         let is_about_groups = !(change.leave.is_empty() && change.join.is_empty());
@@ -127,12 +127,8 @@ impl Directory {
             return Err(StoreError::NotFound);
         }
         let now = self.read().user_by_id(user.id).cloned();
-        let bound = now.as_ref().filter(|now| now.dc_bound != user.dc_bound).and_then(|now| now.dc_bound.as_ref());
         // Before anything is changed.
-        if now.as_ref().is_some_and(|now| crosses(&change, user, now)) {
-            return Err(StoreError::Contended);
-        }
-        if bound.is_some() && joined.iter().any(|group| unbinds(&group.datacenters, bound)) {
+        if now.is_some_and(|now| crosses(&change, &joined, user, &now)) {
             return Err(StoreError::Contended);
         }
         let leave = async |groups: &[GroupName]| {
@@ -196,12 +192,15 @@ impl Inner {
     /// The change of the user's own entry: one modify, tried again while the entry is not as we thought.
     async fn change_user(&self, directory: &Directory, user: &User, change: &UserChange) -> Result<(), StoreError> {
         let dn = self.decoder.tree.user(&user.name);
+        let joined = directory.groups_called(&change.join);
         let mut rounds = Rounds::new();
         while rounds.next() {
             let Some((now, facts, csn)) = directory.state_of(user) else {
                 return Err(StoreError::NotFound);
             };
-            if change.while_password.is_some_and(|epoch| epoch != now.password_epoch) || crosses(change, user, &now) {
+            if change.while_password.is_some_and(|epoch| epoch != now.password_epoch)
+                || crosses(change, &joined, user, &now)
+            {
                 return Err(StoreError::Contended);
             }
             let mut changes = self.field_changes(&now, facts, change);
@@ -218,7 +217,11 @@ impl Inner {
                 changes.push(Change::Add(schema::NUMBER, vec![number.to_string().into_bytes()]));
             }
             let identity = user.id.to_string();
-            let state = is_still_no(change, user).chain(is_still(change, &now, &csn));
+            let bound = now.dc_bound.as_ref().map(|dc| self.decoder.tree.datacenter(dc));
+            // Not so where the directory may have him bound to what went.
+            let is_known = directory.read().bindings(&now).eq(&now.dc_bound);
+            let bound = is_known.then(|| still_bound(change, &joined, user, bound.as_deref())).flatten();
+            let state = is_still(change, user, &now, facts, &csn).chain(bound);
             let assertion = is_entry_with(&identity, USER, state);
             match self.client.modify(&dn, &changes, Some(&assertion)).await {
                 Ok(raw) => return self.take_in(&dn, raw, &changes).await.map(|_| ()),
@@ -375,19 +378,55 @@ fn before_leaving(change: &mut UserChange) -> UserChange {
     first
 }
 
-/// What must still be as it was seen `now`, since what is written depends on it: all of the entry, for its locks and its
-/// password; the name that is not changed, for `cn` is of both.
-fn is_still<'a>(change: &UserChange, now: &'a User, csn: &'a str) -> Option<Filter<'a>> {
-    let all = (!csn.is_empty()).then_some(Filter::Equal(schema::ENTRY_CSN, csn));
-    if change.password_hash.is_some() || change.is_active == Some(true) || change.while_password.is_some() {
-        return all;
-    }
-    let (attribute, other) = match (&change.first_name, &change.last_name) {
-        (Some(_), None) => ("sn", &*now.last_name),
-        (None, Some(_)) => ("givenName", &*now.first_name),
-        _ => return None,
+/// What must still be as it was seen `now`: all of the entry for a password, for its locks and since whoever sets it may
+/// be let no more, and for a key that replaces the one of the call; that there is no lock, which who activates him takes
+/// away; the name that is not changed, for `cn` is of both; that he whom it binds is no SuperAdmin.
+fn is_still<'a>(
+    change: &UserChange,
+    user: &User,
+    now: &'a User,
+    facts: UserFacts,
+    csn: &'a str,
+) -> impl Iterator<Item = Filter<'a>> {
+    let other = match (&change.first_name, &change.last_name) {
+        (Some(_), None) => Some(("sn", now.last_name.trim())),
+        (None, Some(_)) => Some(("givenName", now.first_name.trim())),
+        _ => None,
     };
-    if other.trim().is_empty() { all } else { Some(Filter::Equal(attribute, other)) }
+    let sets_password = change.password_hash.is_some() || change.while_password.is_some();
+    let depends_on_all = sets_password || change.key_last || other.is_some_and(|(_, name)| name.is_empty());
+    let all = (!csn.is_empty()).then_some(Filter::Equal(schema::ENTRY_CSN, csn));
+    let states = match all {
+        Some(all) if depends_on_all => [Some(all), None],
+        all => {
+            let unlocked = all.filter(|_| change.is_active == Some(true) && !facts.locked_time);
+            // Where the server has no such attribute, the first is never true.
+            let unlocked = unlocked.map(|all| Filter::Any(vec![not(Filter::Present(schema::LOCKED_TIME)), all]));
+            let other = other.filter(|(_, name)| !name.is_empty());
+            [unlocked, other.map(|(attribute, name)| Filter::Equal(attribute, name))]
+        }
+    };
+    let super_admin = must_not_be(change, user).1.then_some(Filter::Equal(schema::SUPER_ADMIN, "TRUE"));
+    states.into_iter().flatten().chain(super_admin.map(not))
+}
+
+/// What must still be true of the binding, which is to `now`: that it is none where the change makes a SuperAdmin of him; the
+/// same where it makes him a member of what is attached somewhere.
+fn still_bound<'a>(
+    change: &UserChange,
+    joined: &[Arc<Group>],
+    user: &User,
+    now: Option<&'a str>,
+) -> Option<Filter<'a>> {
+    let joins = change.dc_bound.is_none() && joined.iter().any(|group| !group.datacenters.is_empty());
+    (joins || must_not_be(change, user).0).then(|| match now {
+        Some(dn) => Filter::Equal(schema::DC_BOUND, dn),
+        None => not(Filter::Present(schema::DC_BOUND)),
+    })
+}
+
+fn not(filter: Filter<'_>) -> Filter<'_> {
+    Filter::Not(Box::new(filter))
 }
 
 /// What a user must still not be for the change that was decided about him as `user`: bound, if it makes him a SuperAdmin, or
@@ -398,20 +437,13 @@ fn must_not_be(change: &UserChange, user: &User) -> (bool, bool) {
     (promotes, binds)
 }
 
-/// Whether he is that `now`.
-fn crosses(change: &UserChange, user: &User, now: &User) -> bool {
+/// Whether he is that `now`, or bound by now to another datacenter than the groups that he joins are attached to.
+fn crosses(change: &UserChange, joined: &[Arc<Group>], user: &User, now: &User) -> bool {
     let (bound, super_admin) = must_not_be(change, user);
-    (bound && now.dc_bound.is_some()) || (super_admin && now.super_admin)
-}
-
-/// That the entry says that he is not.
-fn is_still_no<'a>(change: &UserChange, user: &User) -> impl Iterator<Item = Filter<'a>> {
-    let (bound, super_admin) = must_not_be(change, user);
-    let states = [
-        bound.then_some(Filter::Present(schema::DC_BOUND)),
-        super_admin.then_some(Filter::Equal(schema::SUPER_ADMIN, "TRUE")),
-    ];
-    states.into_iter().flatten().map(|state| Filter::Not(Box::new(state)))
+    let elsewhere = || joined.iter().any(|group| unbinds(&group.datacenters, now.dc_bound.as_ref()));
+    (bound && now.dc_bound.is_some())
+        || (super_admin && now.super_admin)
+        || (change.dc_bound.is_none() && now.dc_bound != user.dc_bound && elsewhere())
 }
 
 /// `cn`, which the class demands: the full name, or the user's name where there is none.
