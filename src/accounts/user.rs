@@ -158,8 +158,8 @@ pub(crate) struct UserChange {
     pub(crate) leave: Vec<GroupName>,
     /// The groups are left last: they may be what lets the caller do the rest.
     pub(crate) leaves_last: bool,
-    /// The new API key is written last of what is given: the call is made with the old one, and ends where somebody else
-    /// replaces that.
+    /// The new API key is written last of what is given, and in the place of the one that is known: the call is made with
+    /// that, and ends where somebody else replaces it.
     pub(crate) key_last: bool,
     /// The groups are said, whether or not they differ, so that what is left of the creation is over.
     pub(crate) sets_groups: bool,

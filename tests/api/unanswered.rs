@@ -202,6 +202,25 @@ fn what_a_call_that_was_cut_short_was_adding_counts_no_longer_after_a_while() {
 }
 
 #[test]
+fn what_a_daemon_that_was_killed_had_not_answered_is_taken_away_at_once() {
+    let mut pair = Pair::new();
+    pair.group("ga", json!({"dc_bound": false}));
+    pair.user("cut", json!({}));
+    pair.catch_up();
+    pair.proxy.hold_results();
+    let adding = pair.stale.begin_put("/accounts/group/ga/", &json!({"users": ["cut"]}), 0);
+    eventually_true(Duration::from_secs(10), "what is added is seen", || {
+        names(&pair.fresh, "/accounts/group/ga/", "users") == ["cut"]
+    });
+    let list = || pair.fresh.put("/accounts/group/ga/", &json!({"users": []})).result(200)["users"].clone();
+    assert_eq!(list(), json!(["cut"]), "it may be answered still");
+    pair.second.kill();
+    drop(adding);
+    let list = pair.fresh.put("/accounts/group/ga/", &json!({"users": []})).result(200)["users"].clone();
+    assert_eq!(list, json!([]));
+}
+
+#[test]
 fn a_list_is_replaced_as_the_directory_has_it_by_a_daemon_that_did_not_know() {
     let pair = Pair::new();
     for (path, key, names) in [

@@ -7,7 +7,8 @@
 //! TIME is in microseconds since 1970, of the clock of the host that CALL names; CALL is `HOST-DAEMON-NUMBER`. All daemons
 //! of one host have one clock, from which the kernel also takes when requests come: among them it is known which came before
 //! which answer went out, once that is said. On another host a call counts as answered from `closing` on: whoever got its
-//! answer may have called there since.
+//! answer may have called there since. DAEMON says which process it is: what one that is no more had not answered, nobody
+//! was told of.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::process;
 use crate::accounts::secrets::{hex, random, unhex};
 use crate::accounts::{Addition, Timestamp};
 
@@ -38,7 +40,7 @@ impl Speaker {
         // Without an identity it is a host of its own.
         let boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_else(|_| random::<16>().to_vec());
         let host = hex(&Sha256::digest(&boot)[..size_of::<Key>()]);
-        Self { host, daemon: hex(&random::<8>()), calls: AtomicU64::new(0) }
+        Self { host, daemon: process::name(), calls: AtomicU64::new(0) }
     }
 
     /// The name of a new call.
@@ -63,18 +65,26 @@ impl Speaker {
                 None => old.push(value.to_vec()),
             }
         }
-        let mut heard = Heard::default();
+        let (mut heard, mut gone) = (Heard::default(), HashMap::<&str, bool>::new());
         for (said, call, keys) in adds {
             let mut names = call.split('-');
             let is_near = names.next() == Some(&self.host);
-            if is_near && names.next() == Some(&self.daemon) {
+            let daemon = names.next().unwrap_or_default();
+            if is_near && daemon == self.daemon {
                 continue;
             }
+            let mut is_gone = || is_near && *gone.entry(daemon).or_insert_with(|| process::is_gone(daemon));
             let additions = match ends.get(call) {
+                None if is_gone() => continue,
                 None if is_near && came >= said => &mut heard.open,
                 Some(_) if !is_near => continue,
                 Some(End { answered: Some(answered), .. }) if came >= *answered => continue,
-                Some(End { answered: None, closing: Some(closing) }) if came >= *closing => &mut heard.open,
+                Some(End { answered: None, closing: Some(closing) }) if came >= *closing => {
+                    if is_gone() {
+                        continue;
+                    }
+                    &mut heard.open
+                }
                 None | Some(_) => &mut heard.unanswered,
             };
             additions.extend(keys);

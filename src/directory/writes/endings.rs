@@ -91,9 +91,7 @@ impl Directory {
         {
             return Ok(());
         }
-        for group in groups {
-            self.0.leave(group, &user.name).await?;
-        }
+        self.0.leave_all(groups, &user.name).await?;
         Err(StoreError::NotFound)
     }
 

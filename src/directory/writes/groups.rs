@@ -207,4 +207,11 @@ impl Inner {
         let change = Change::Delete("member", vec![tree.user(user).into_bytes()]);
         gone_is_done(self.change_values(None, &tree.group(group), vec![change]).await)
     }
+
+    pub(super) async fn leave_all(&self, groups: &[GroupName], user: &UserName) -> Result<(), StoreError> {
+        for group in groups {
+            self.leave(group, user).await?;
+        }
+        Ok(())
+    }
 }

@@ -1,6 +1,7 @@
 //! Writing users: create, change, delete.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
@@ -18,6 +19,9 @@ use super::super::filter::Filter;
 use super::super::replica::departures::Reference;
 use super::super::{Directory, Inner, schema};
 use super::{Rounds, USER, attribute, boolean, bytes, gone_is_done, is_entry_with, unique};
+
+/// How long it is waited for that a call which crosses this one is undone.
+const UNDONE: Duration = Duration::from_millis(200);
 
 impl Directory {
     /// Adds the user's entry with a new number and new keys, then the memberships. `mark` is the request's, by which it is
@@ -109,7 +113,8 @@ impl Directory {
 
     /// Changes the named fields. What takes rights away is written first, what grants them last; but before all what may be
     /// refused, so that nothing is changed then: an address that may be taken, a password that the directory's policy may not
-    /// like.
+    /// like. Where nothing is taken away the groups come first, which can be left again: what the entry must be like for them
+    /// is asserted of it then.
     pub(crate) async fn update_user(&self, user: &User, change: UserChange) -> Result<Arc<User>, StoreError> {
         self.0.told(user.id, self.change_all(user, change).await)
     }
@@ -117,10 +122,6 @@ impl Directory {
     async fn change_all(&self, user: &User, mut change: UserChange) -> Result<Arc<User>, StoreError> {
         let inner = &*self.0;
         let joined = self.groups_called(&change.join);
-        // Where that gives nothing else, with the rest: then a refusal changes nothing.
-        let key_last = change.key_last && !change.join.is_empty();
-        let new_key = UserChange { new_api_key: key_last, key_last, ..UserChange::default() };
-        change.new_api_key &= !key_last;
         // Memberships go by the name, which may be another entry's by now.
         let is_about_groups = !(change.leave.is_empty() && change.join.is_empty());
         if is_about_groups && inner.look_at(&inner.decoder.tree.user(&user.name)).await? != Some(user.id) {
@@ -131,26 +132,53 @@ impl Directory {
         if now.is_some_and(|now| crosses(&change, &joined, user, &now)) {
             return Err(StoreError::Contended);
         }
-        let leave = async |groups: &[GroupName]| {
-            for group in groups {
-                inner.leave(group, &user.name).await?;
+        let leaves_first = !(change.leaves_last || change.leave.is_empty());
+        if leaves_first || takes(&change, user) {
+            let key_last = change.key_last && !change.join.is_empty();
+            let new_key = UserChange { new_api_key: key_last, key_last, ..UserChange::default() };
+            change.new_api_key &= !key_last;
+            if leaves_first {
+                inner.change_user(self, user, &before_leaving(&mut change)).await?;
+                inner.leave_all(&change.leave, &user.name).await?;
             }
-            Ok::<_, StoreError>(())
-        };
-        if !(change.leaves_last || change.leave.is_empty()) {
-            inner.change_user(self, user, &before_leaving(&mut change)).await?;
-            leave(&change.leave).await?;
+            inner.change_user(self, user, &change).await?;
+            self.join_settled(user, &joined, &change.join).await?;
+            inner.change_user(self, user, &new_key).await?;
+        } else {
+            self.join_settled(user, &joined, &change.join).await?;
+            self.change_joined(user, &change).await?;
         }
-        inner.change_user(self, user, &change).await?;
-        // What was joined before a refusal is settled all the same.
-        let all_joined = inner.join(&joined, &user.name).await;
-        self.settle_joined(user, &change.join).await?;
-        all_joined?;
-        inner.change_user(self, user, &new_key).await?;
         if change.leaves_last {
-            leave(&change.leave).await?;
+            inner.leave_all(&change.leave, &user.name).await?;
         }
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
+    }
+
+    async fn join_settled(&self, user: &User, joined: &[Arc<Group>], names: &[GroupName]) -> Result<(), StoreError> {
+        // What was joined before a refusal is settled all the same.
+        let all_joined = self.0.join(joined, &user.name).await;
+        self.settle_joined(user, names).await?;
+        all_joined
+    }
+
+    /// The change of the entry of one who has joined the groups; what refuses it takes them away again. Where it crosses
+    /// another call's, that looks as well at what it meets, and may be undone.
+    async fn change_joined(&self, user: &User, change: &UserChange) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        let begin = Instant::now();
+        loop {
+            match inner.change_user(self, user, change).await {
+                Err(StoreError::Contended) if !change.join.is_empty() && begin.elapsed() < UNDONE => {
+                    tokio::time::sleep(UNDONE / 20).await;
+                    inner.reread(&inner.decoder.tree.user(&user.name)).await?;
+                }
+                Err(error) => {
+                    inner.leave_all(&change.join, &user.name).await?;
+                    return Err(error);
+                }
+                Ok(()) => return Ok(()),
+            }
+        }
     }
 
     /// Ends the user's binding to this datacenter. One who is gone, or was bound to another one meanwhile, is left alone.
@@ -361,6 +389,14 @@ impl Inner {
     fn new_callback_key(&self) -> Vec<u8> {
         bytes(self.ring.seal(KeyKind::Callback, &new_key()).as_stored())
     }
+}
+
+/// Whether it takes anything from the user that he has, other than groups.
+fn takes(change: &UserChange, user: &User) -> bool {
+    (change.is_active == Some(false) && user.is_active())
+        || (change.super_admin == Some(false) && user.super_admin)
+        || (change.api_access == Some(false) && user.api_access)
+        || (change.dc_bound == Some(None) && user.dc_bound.is_some())
 }
 
 /// What is changed before groups are left is taken out of the change: what may be refused, and with a password what may end
