@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::{ApiError, Call, Noun};
 use crate::accounts::group_rules::unbinds;
 use crate::accounts::{Group, StoreError, User, user_rules};
-use crate::directory::View;
+use crate::directory::{Directory, View};
 use crate::name::{DcName, GroupName, UserName};
 
 /// The bindings of `members` that may not be in a group that is attached to these datacenters.
@@ -46,8 +46,9 @@ pub(super) struct Undo {
     pub(super) joined: Vec<GroupName>,
 }
 
-/// How often it is looked whether another call ends the binding that it made, and how long apart.
-const LOOKS: usize = 20;
+/// How often it is looked whether another call undoes what it did, and how long apart: a binding, by who joined groups; that
+/// he joined groups, by who bound him. The second gives up first.
+const LOOKS: [usize; 2] = [20, 5];
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// After a write that bound the user, or gave a bound one groups or all rights: the user as he may stay, and why the call was
@@ -59,45 +60,37 @@ pub(super) async fn settle_user(
 ) -> Result<(Arc<User>, Option<ApiError>), StoreError> {
     let directory = &call.app.directory;
     let Some(dc) = &user.dc_bound else { return Ok((user, None)) };
-    let groups = directory.look_at_attached_groups_of(&user.name).await?;
     let exists = directory.has_datacenter(dc).await?;
     let there = exists && !user.super_admin;
-    let in_doubt: Vec<Arc<Group>> = {
-        let view = directory.read();
-        view.groups_of(&user.name).into_iter().filter(|group| view.may_be_attached(group)).cloned().collect()
-    };
-    let mut again = Vec::new();
-    for group in in_doubt {
-        if unbinds(&directory.attachments(&group).await?, Some(dc)) {
-            again.push(group.id);
-        }
-    }
-    let fits = || {
-        let view = directory.read();
-        let elsewhere = |group: &&Arc<Group>| {
-            groups.contains(&group.id) && (again.contains(&group.id) || unbinds(&group.datacenters, Some(dc)))
-        };
-        !view.groups_of(&user.name).iter().any(elsewhere)
-    };
-    if there && fits() {
+    if there && fits(directory, &user.name, dc).await? {
         return Ok((user, None));
     }
     let Undo { bound, joined } = undo;
     // With the datacenter, or by a promotion, the binding alone goes.
     let is_undone = bound.is_some() || (there && !joined.is_empty());
+    let looks = match &bound {
+        Some(bound) if there && bound == dc => LOOKS[1],
+        None if is_undone => LOOKS[0],
+        _ => 0,
+    };
+    // Whoever did what this meets looks as well.
+    for _ in 0..looks {
+        tokio::time::sleep(PAUSE).await;
+        let now = directory.look_at_user(&user.name).await?.filter(|now| now.id == user.id);
+        let now = now.ok_or(StoreError::NotFound)?;
+        let is_bound = now.dc_bound.as_ref() == Some(dc);
+        let is_over = match &bound {
+            None => !is_bound,
+            Some(_) if !is_bound => break,
+            Some(_) => fits(directory, &user.name, dc).await?,
+        };
+        if is_over {
+            return Ok((now, None));
+        }
+    }
     if let Some(bound) = &bound {
         // Not the one by another call, which looks after that itself.
         directory.unbind_user(&user, bound).await?;
-    } else if is_undone {
-        // Whoever bound him looks as well, and undoes that if he sees these.
-        for _ in 0..LOOKS {
-            tokio::time::sleep(PAUSE).await;
-            match directory.look_at_user(&user.name).await? {
-                Some(now) if now.id == user.id && now.dc_bound.as_ref() == Some(dc) => {}
-                Some(now) if now.id == user.id => return Ok((now, None)),
-                _ => return Err(StoreError::NotFound),
-            }
-        }
     }
     if is_undone {
         for group in &joined {
@@ -105,7 +98,7 @@ pub(super) async fn settle_user(
         }
     }
     // Where it is another group that does not fit, too.
-    if bound.is_none() && !(there && fits()) {
+    if bound.is_none() && !(there && fits(directory, &user.name, dc).await?) {
         directory.unbind_user(&user, dc).await?;
     }
     let now = directory.read().user_by_id(user.id).cloned();
@@ -114,6 +107,26 @@ pub(super) async fn settle_user(
         false => ApiError::not_found(Noun::Datacenter),
     });
     Ok((now.unwrap_or(user), refusal))
+}
+
+/// Whether none of the user's groups is attached to another datacenter, as the directory has it.
+async fn fits(directory: &Directory, user: &UserName, dc: &DcName) -> Result<bool, StoreError> {
+    let attached = directory.look_at_attached_groups_of(user).await?;
+    let (elsewhere, in_doubt): (bool, Vec<Arc<Group>>) = {
+        let view = directory.read();
+        let groups = || view.groups_of(user).into_iter().filter(|group| attached.contains(&group.id));
+        let elsewhere = groups().any(|group| unbinds(&group.datacenters, Some(dc)));
+        (elsewhere, groups().filter(|group| view.may_be_attached(group)).cloned().collect())
+    };
+    if elsewhere {
+        return Ok(false);
+    }
+    for group in in_doubt {
+        if unbinds(&directory.attachments(&group).await?, Some(dc)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// After a write that bound the group: the group as it may stay, which is bound to the one datacenter that it is attached
