@@ -2,9 +2,9 @@
 //!
 //! The rules span entries: a user is bound here, a group of his is attached there. A call checks them by the replica
 //! before it writes, and so does another one that it crosses, on another entry or by another daemon: both find nothing in
-//! the way. So each looks again after its write, in the directory. Whichever was written last sees both. A change of the user
-//! is undone then, and refused as if it had come last; a group or a datacenter that takes him in ends the binding, as if that
-//! had come first. What goes away meanwhile went after the call, which has it as it was.
+//! the way. So each looks again after its write, in the directory. Whichever was written last sees both. What a change of the
+//! user did to bindings and memberships is undone then, and it is refused as if it had come last, if that was all of it; a
+//! group or a datacenter that takes him in ends the binding, as if that had come first. What goes away meanwhile went after the call, which has it as it was.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -40,8 +40,9 @@ pub(super) async fn unbind(call: &Call, bindings: Vec<Binding>) -> Result<(), Ap
 /// What a call did that is undone where it meets what is against it.
 #[derive(Default)]
 pub(super) struct Undo {
-    /// That the user is bound there.
+    /// That the user is bound there, who was to the second.
     pub(super) bound: Option<DcName>,
+    pub(super) before: Option<DcName>,
     /// That he is a member of these groups.
     pub(super) joined: Vec<GroupName>,
 }
@@ -65,8 +66,8 @@ pub(super) async fn settle_user(
     if there && fits(directory, &user.name, dc).await? {
         return Ok((user, None));
     }
-    let Undo { bound, joined } = undo;
-    // With the datacenter, or by a promotion, the binding alone goes.
+    let Undo { bound, before, joined } = undo;
+    // Of one who was bound already, the binding alone goes with the datacenter or by a promotion.
     let is_undone = bound.is_some() || (there && !joined.is_empty());
     let looks = match &bound {
         Some(bound) if there && bound == dc => LOOKS[1],
@@ -90,7 +91,12 @@ pub(super) async fn settle_user(
     }
     if let Some(bound) = &bound {
         // Not the one by another call, which looks after that itself.
-        directory.unbind_user(&user, bound).await?;
+        match &before {
+            Some(before) if directory.has_datacenter(before).await? => {
+                directory.rebind_user(&user, bound, before).await?;
+            }
+            _ => directory.unbind_user(&user, bound).await?,
+        }
     }
     if is_undone {
         for group in &joined {

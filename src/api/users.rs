@@ -205,8 +205,8 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
     })
 }
 
-/// Makes the change that was planned; the user after it. `None` where he was bound or promoted meanwhile, and that is not
-/// against it.
+/// Makes the change that was planned; the user after it. `None` where he was bound or promoted or is being changed by many
+/// meanwhile, and that is not against it.
 async fn change(call: &Call) -> Result<Option<Arc<User>>, ApiError> {
     let settled = call.settled("groups", || Ok(List::GroupsOf(plan_update(call)?.0.name.clone()))).await?;
     let (user, Update { mut change, password }) = plan_update(call)?;
@@ -221,7 +221,12 @@ async fn change(call: &Call) -> Result<Option<Arc<User>>, ApiError> {
     }
     let store = |error: StoreError| ApiError::store(&error, Noun::User);
     call.announce().await.map_err(store)?;
-    let undo = Undo { bound: change.dc_bound.clone().flatten(), joined: change.join.clone() };
+    let bound = change.dc_bound.clone().flatten();
+    let undo = Undo {
+        before: user.dc_bound.clone().filter(|before| Some(before) != bound.as_ref()),
+        bound,
+        joined: change.join.iter().filter(|group| !is_in(&settled, group)).cloned().collect(),
+    };
     let is_more = undo.bound.is_some() || change.sets_groups || change.super_admin == Some(true);
     let is_undone_whole = change.is_binding_or_joining();
     let is_revoked = change.sets_groups && !change.leaves_last && {
@@ -277,6 +282,10 @@ fn others(settled: &HashSet<Addition>, stays: &HashSet<GroupName>) -> Vec<GroupN
         _ => None,
     });
     others.collect()
+}
+
+fn is_in(settled: &HashSet<Addition>, group: &GroupName) -> bool {
+    settled.iter().any(|stored| matches!(stored, Addition::Member(of, _) if of == group))
 }
 
 fn gives_rights(view: &View<'_>, group: &GroupName) -> bool {

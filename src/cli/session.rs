@@ -4,7 +4,7 @@
 use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -40,7 +40,7 @@ impl Session {
         (url == self.url && !token.is_empty()).then(|| token.to_owned())
     }
 
-    /// Keeps `token`: written beside the old file, readable by its owner alone, then put in its place. What is no file, such
+    /// Keeps `token`: written beside the old file, readable by its owner alone, then put in its place. A device, such
     /// as `/dev/null`, is written to.
     pub(super) fn keep(&self, token: &str) -> io::Result<()> {
         let named = self.file.as_deref().ok_or(io::ErrorKind::NotFound)?;
@@ -49,6 +49,9 @@ impl Session {
         let file = target.as_deref().unwrap_or(named);
         if is_device(file) {
             return OpenOptions::new().write(true).open(file)?.write_all(text.as_bytes());
+        }
+        if fs::symlink_metadata(file).is_ok_and(|there| !(there.is_file() || there.is_symlink())) {
+            return Err(io::Error::other("it is no file"));
         }
         if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
@@ -82,9 +85,9 @@ fn target(named: &Path) -> Option<PathBuf> {
     if is_own_link { named.canonicalize().ok() } else { Some(named.to_owned()) }
 }
 
-/// What is neither a file nor a link.
+/// Such as `/dev/null`.
 fn is_device(file: &Path) -> bool {
-    fs::symlink_metadata(file).is_ok_and(|there| !(there.is_file() || there.is_symlink()))
+    fs::symlink_metadata(file).is_ok_and(|there| there.file_type().is_char_device())
 }
 
 fn beside(file: &Path) -> PathBuf {

@@ -79,8 +79,8 @@ fn whoever_loses_what_lets_him_amid_a_call_gives_nobody_anything_from_then_on() 
     let joins = json!({"groups": ["g1", "g2"]});
     // Who calls and what ends that; what is there before; the call, and what of it holds.
     for (caller, revocation, before, path, call, holds) in [
-        ("boss1", &off, json!({"groups": []}), user("pal"), &joins, json!({"groups": ["g1"]})),
-        ("boss2", &demoted, json!({"groups": []}), user("pal"), &joins, json!({"groups": ["g1"]})),
+        ("boss1", &off, json!({"groups": []}), user("pal"), &joins, json!({"groups": []})),
+        ("boss2", &demoted, json!({"groups": []}), user("pal"), &joins, json!({"groups": []})),
         ("boss3", &off, left, user("pal"), &more, json!({"groups": [], "is_super_admin": false, "api_access": false})),
         ("boss4", &off, json!({"groups": []}), dc("boss4"), &joins, json!({"groups": ["g1"]})),
     ] {

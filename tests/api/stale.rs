@@ -158,6 +158,8 @@ fn nothing_refers_to_a_datacenter_whose_end_the_daemon_did_not_know() {
     let pair = Pair::new();
     let (fresh, stale) = (&pair.fresh, &pair.stale);
     pair.user("gone", json!({}));
+    pair.user("kept", json!({}));
+    fresh.put(&user("kept"), &bind("dc3")).result(200);
     pair.group("ours", json!({"dc_bound": false}));
     for name in ["dc50", "dc51", "dc52", "dc53", "dc54", "dc55"] {
         pair.datacenter(name);
@@ -170,6 +172,8 @@ fn nothing_refers_to_a_datacenter_whose_end_the_daemon_did_not_know() {
         stale.get(&dc(name)).result(200);
     }
     assert_eq!(stale.put(&user("gone"), &bind("dc50")).detail(404), "Datacenter not found");
+    assert_eq!(stale.put(&user("kept"), &bind("dc50")).detail(404), "Datacenter not found");
+    assert_eq!(pair.stored("(uid=kept)", "usherDcBound"), [format!("cn=dc3,{DCS}")]);
     pair.assert_nothing_in("dc50");
     let body = user_body("new5", &json!({"dc": "dc51"}));
     assert_eq!(stale.post(&user("new5"), &body).result(201)["dc_bound"], false);

@@ -188,15 +188,24 @@ impl Inner {
         }
     }
 
-    /// Makes the user a member of the groups, if he is none. A group that is gone has no members, and another one of its name
-    /// is none that was decided about.
-    pub(super) async fn join(&self, groups: &[Arc<Group>], user: &UserName) -> Result<(), StoreError> {
+    /// Makes the user a member of the groups; `added` are those that he was none of. A group that is gone has no members, and
+    /// another one of its name is none that was decided about.
+    pub(super) async fn join(
+        &self,
+        groups: &[Arc<Group>],
+        user: &UserName,
+        added: &mut Vec<GroupName>,
+    ) -> Result<(), StoreError> {
         let tree = &self.decoder.tree;
         for group in groups {
             self.await_clean_up(group, std::slice::from_ref(user)).await?;
             let change = Change::Add("member", vec![tree.user(user).into_bytes()]);
-            let this = Some((group.id, GROUP));
-            gone_is_done(self.change_values(this, &tree.group(&group.name), vec![change]).await)?;
+            let dn = tree.group(&group.name);
+            match self.modify_entry(group.id, &dn, GROUP, &[change]).await {
+                Ok(()) => added.push(group.name.clone()),
+                Err(OpError::ValueState) => self.look_at(&dn).await.map(|_| ())?,
+                Err(error) => gone_is_done(Err(error.into()))?,
+            }
         }
         Ok(())
     }

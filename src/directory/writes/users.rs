@@ -94,7 +94,7 @@ impl Directory {
     }
 
     async fn join_all(&self, user: &User, groups: &[Arc<Group>]) -> Result<Arc<User>, StoreError> {
-        self.0.join(groups, &user.name).await?;
+        self.0.join(groups, &user.name, &mut Vec::new()).await?;
         let now = self.read().user_by_id(user.id).cloned();
         if now.is_none() {
             let names: Vec<GroupName> = groups.iter().map(|group| group.name.clone()).collect();
@@ -142,11 +142,18 @@ impl Directory {
                 inner.leave_all(&change.leave, &user.name).await?;
             }
             inner.change_user(self, user, &change).await?;
-            self.join_settled(user, &joined, &change.join).await?;
+            self.join_settled(user, &joined, &change.join, &mut Vec::new()).await?;
             inner.change_user(self, user, &new_key).await?;
         } else {
-            self.join_settled(user, &joined, &change.join).await?;
-            self.change_joined(user, &change).await?;
+            let mut added = Vec::new();
+            let changed = match self.join_settled(user, &joined, &change.join, &mut added).await {
+                Ok(()) => self.change_joined(user, &change).await,
+                refused => refused,
+            };
+            if changed.is_err() {
+                inner.leave_all(&added, &user.name).await?;
+            }
+            changed?;
         }
         if change.leaves_last {
             inner.leave_all(&change.leave, &user.name).await?;
@@ -154,15 +161,21 @@ impl Directory {
         self.read().user_by_id(user.id).cloned().ok_or(StoreError::NotFound)
     }
 
-    async fn join_settled(&self, user: &User, joined: &[Arc<Group>], names: &[GroupName]) -> Result<(), StoreError> {
+    async fn join_settled(
+        &self,
+        user: &User,
+        joined: &[Arc<Group>],
+        names: &[GroupName],
+        added: &mut Vec<GroupName>,
+    ) -> Result<(), StoreError> {
         // What was joined before a refusal is settled all the same.
-        let all_joined = self.0.join(joined, &user.name).await;
+        let all_joined = self.0.join(joined, &user.name, added).await;
         self.settle_joined(user, names).await?;
         all_joined
     }
 
-    /// The change of the entry of one who has joined the groups; what refuses it takes them away again. Where it crosses
-    /// another call's, that looks as well at what it meets, and may be undone.
+    /// The change of the entry of one who has joined the groups. Where it crosses another call's, that looks as well at what it
+    /// meets, and may be undone.
     async fn change_joined(&self, user: &User, change: &UserChange) -> Result<(), StoreError> {
         let inner = &*self.0;
         let begin = Instant::now();
@@ -172,11 +185,7 @@ impl Directory {
                     tokio::time::sleep(UNDONE / 20).await;
                     inner.reread(&inner.decoder.tree.user(&user.name)).await?;
                 }
-                Err(error) => {
-                    inner.leave_all(&change.join, &user.name).await?;
-                    return Err(error);
-                }
-                Ok(()) => return Ok(()),
+                other => return other,
             }
         }
     }
@@ -189,6 +198,18 @@ impl Directory {
             _ => Change::Delete(schema::DC_BOUND, vec![tree.datacenter(dc).into_bytes()]),
         };
         gone_is_done(self.0.change_values(Some((user.id, USER)), &tree.user(&user.name), vec![change]).await)
+    }
+
+    /// Undoes that the user was bound to `dc`, where he was bound to `before`. What another call did meanwhile is left alone.
+    pub(crate) async fn rebind_user(&self, user: &User, dc: &DcName, before: &DcName) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        let tree = &inner.decoder.tree;
+        let (dn, value) = (tree.user(&user.name), |dc| vec![tree.datacenter(dc).into_bytes()]);
+        let back = [Change::Delete(schema::DC_BOUND, value(dc)), Change::Add(schema::DC_BOUND, value(before))];
+        match inner.modify_entry(user.id, &dn, USER, &back).await {
+            Err(OpError::ValueState) => inner.look_at(&dn).await.map(|_| ()),
+            other => gone_is_done(other.map_err(Into::into)),
+        }
     }
 
     /// Memberships and datacenters that wait for an entry of this name were given to another entry: one that was deleted
@@ -246,8 +267,9 @@ impl Inner {
             }
             let identity = user.id.to_string();
             let bound = now.dc_bound.as_ref().map(|dc| self.decoder.tree.datacenter(dc));
-            // Not so where the directory may have him bound to what went.
-            let is_known = directory.read().bindings(&now).eq(&now.dc_bound);
+            // Not so where the directory may have him bound to what went, or to what is no datacenter.
+            let is_nowhere = now.dc_bound.as_ref().is_some_and(|dc| dc.as_str() == NOWHERE);
+            let is_known = !is_nowhere && directory.read().bindings(&now).eq(&now.dc_bound);
             let bound = is_known.then(|| still_bound(change, &joined, user, bound.as_deref())).flatten();
             let state = is_still(change, user, &now, facts, &csn).chain(bound);
             let assertion = is_entry_with(&identity, USER, state);
@@ -391,12 +413,14 @@ impl Inner {
     }
 }
 
-/// Whether it takes anything from the user that he has, other than groups.
+/// Whether it takes anything but groups from the user, or from whoever knows his password or his key by now.
 fn takes(change: &UserChange, user: &User) -> bool {
-    (change.is_active == Some(false) && user.is_active())
+    change.password_hash.is_some()
+        || (change.new_api_key && !change.key_last)
+        || (change.is_active == Some(false) && user.is_active())
         || (change.super_admin == Some(false) && user.super_admin)
         || (change.api_access == Some(false) && user.api_access)
-        || (change.dc_bound == Some(None) && user.dc_bound.is_some())
+        || (user.dc_bound.is_some() && change.dc_bound.as_ref().is_some_and(|dc| *dc != user.dc_bound))
 }
 
 /// What is changed before groups are left is taken out of the change: what may be refused, and with a password what may end
@@ -425,12 +449,12 @@ fn is_still<'a>(
     csn: &'a str,
 ) -> impl Iterator<Item = Filter<'a>> {
     let other = match (&change.first_name, &change.last_name) {
-        (Some(_), None) => Some(("sn", now.last_name.trim())),
-        (None, Some(_)) => Some(("givenName", now.first_name.trim())),
+        (Some(_), None) => Some(("sn", &*now.last_name)),
+        (None, Some(_)) => Some(("givenName", &*now.first_name)),
         _ => None,
     };
     let sets_password = change.password_hash.is_some() || change.while_password.is_some();
-    let depends_on_all = sets_password || change.key_last || other.is_some_and(|(_, name)| name.is_empty());
+    let depends_on_all = sets_password || change.key_last || other.is_some_and(|(_, name)| name.trim().is_empty());
     let all = (!csn.is_empty()).then_some(Filter::Equal(schema::ENTRY_CSN, csn));
     let states = match all {
         Some(all) if depends_on_all => [Some(all), None],
@@ -438,7 +462,7 @@ fn is_still<'a>(
             let unlocked = all.filter(|_| change.is_active == Some(true) && !facts.locked_time);
             // Where the server has no such attribute, the first is never true.
             let unlocked = unlocked.map(|all| Filter::Any(vec![not(Filter::Present(schema::LOCKED_TIME)), all]));
-            let other = other.filter(|(_, name)| !name.is_empty());
+            let other = other.filter(|(_, name)| !name.trim().is_empty());
             [unlocked, other.map(|(attribute, name)| Filter::Equal(attribute, name))]
         }
     };
@@ -447,7 +471,7 @@ fn is_still<'a>(
 }
 
 /// What must still be true of the binding, which is to `now`: that it is none where the change makes a SuperAdmin of him; the
-/// same where it makes him a member of what is attached somewhere.
+/// same where it makes him a member of what is attached somewhere, or lets him in, which who manages him may do.
 fn still_bound<'a>(
     change: &UserChange,
     joined: &[Arc<Group>],
@@ -455,7 +479,8 @@ fn still_bound<'a>(
     now: Option<&'a str>,
 ) -> Option<Filter<'a>> {
     let joins = change.dc_bound.is_none() && joined.iter().any(|group| !group.datacenters.is_empty());
-    (joins || must_not_be(change, user).0).then(|| match now {
+    let lets_in = change.is_active == Some(true) || change.api_access == Some(true);
+    (joins || lets_in || must_not_be(change, user).0).then(|| match now {
         Some(dn) => Filter::Equal(schema::DC_BOUND, dn),
         None => not(Filter::Present(schema::DC_BOUND)),
     })
