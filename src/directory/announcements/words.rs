@@ -7,8 +7,8 @@
 //! TIME is in microseconds since 1970, of the clock of the host that CALL names; CALL is `HOST-DAEMON-NUMBER`. All daemons
 //! of one host have one clock, from which the kernel also takes when requests come: among them it is known which came before
 //! which answer went out, once that is said. On another host a call counts as answered from `closing` on: whoever got its
-//! answer may have called there since. DAEMON says which process it is: nobody was told
-//! of what one that is no more was not done with.
+//! answer may have called there since. DAEMON says which process it is: what one that is
+//! no more has not said to be answered keeps nobody.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,12 +73,19 @@ impl Speaker {
             if is_near && daemon == self.daemon {
                 continue;
             }
+            let mut is_gone = || is_near && *gone.entry(daemon).or_insert_with(|| process::is_gone(daemon));
             let additions = match ends.get(call) {
-                None if is_near && *gone.entry(daemon).or_insert_with(|| process::is_gone(daemon)) => continue,
+                None if is_gone() => continue,
                 None if is_near && came >= said => &mut heard.open,
                 Some(_) if !is_near => continue,
                 Some(End { answered: Some(answered), .. }) if came >= *answered => continue,
-                Some(End { answered: None, closing: Some(closing) }) if came >= *closing => &mut heard.open,
+                Some(End { answered: None, closing: Some(closing) }) if came >= *closing => {
+                    // Its answer, if there was one, went out a moment after that.
+                    if is_gone() {
+                        continue;
+                    }
+                    &mut heard.open
+                }
                 None | Some(_) => &mut heard.unanswered,
             };
             additions.extend(keys);
