@@ -7,8 +7,8 @@
 //! TIME is in microseconds since 1970, of the clock of the host that CALL names; CALL is `HOST-DAEMON-NUMBER`. All daemons
 //! of one host have one clock, from which the kernel also takes when requests come: among them it is known which came before
 //! which answer went out, once that is said. On another host a call counts as answered from `closing` on: whoever got its
-//! answer may have called there since. DAEMON says which process it is: what one that is
-//! no more has not said to be answered keeps nobody.
+//! answer may have called there since. DAEMON says which process it is: what one that is no more has not said to be answered
+//! is kept by nobody.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
