@@ -16,12 +16,6 @@ pub(crate) enum NameError {
     TooLong { max: usize, has: usize },
 }
 
-/// A text as LDAP compares directory strings (`caseIgnoreMatch`, RFC 4518), as far as most need it: in lower case, blanks
-/// at its ends do not count, and many are as one.
-pub(crate) fn folded(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
-}
-
 fn check(text: &str, max: usize, also: &[u8]) -> Result<(), NameError> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || also.contains(&b)) {
         return Err(NameError::Charset);

@@ -15,8 +15,8 @@ use super::{ApiError, Call, DELETIONS, Noun, Reply, bindings, dc_members, subjec
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
 use crate::accounts::{Addition, Datacenter, DatacenterChange, Group, MAIN_DC, NewDatacenter, StoreError};
-use crate::directory::{List, View};
-use crate::name::{DcName, GroupName, UserName, folded};
+use crate::directory::{List, View, folded};
+use crate::name::{DcName, GroupName, UserName};
 
 /// Why `main` is not deleted.
 pub(super) const MAIN_STAYS: &str = "Default datacenter cannot be deleted";

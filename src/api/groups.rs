@@ -11,8 +11,8 @@ use super::{ApiError, Call, DELETIONS, Noun, Reply, subject};
 use crate::accounts::access::{Endpoint, Rights, Target};
 use crate::accounts::group_rules::{self, Lookup, Update};
 use crate::accounts::{Addition, Group, GroupChange, NewGroup, StoreError};
-use crate::directory::{List, View};
-use crate::name::{UserName, folded};
+use crate::directory::{List, View, folded};
+use crate::name::UserName;
 
 /// The fields that groups can be sorted by.
 pub(super) const ORDER: &[&str] = &["name", "created"];

@@ -5,7 +5,7 @@
 //! packed and stands in the DN as `usherName=PACKED`; `uid` holds it as for everybody.
 
 use crate::accounts::secrets::hex;
-use crate::name::{DcName, GroupName, UserName, folded};
+use crate::name::{DcName, GroupName, UserName};
 
 /// The longest name that stands in the DN as it is, in bytes, as slapd escapes it.
 const LONGEST_UID: usize = 241;
@@ -145,6 +145,12 @@ fn same(a: &[Rdn], b: &[Rdn]) -> bool {
         && a.iter().zip(b).all(|(x, y)| {
             x.len() == y.len() && x.iter().all(|(k, v)| y.iter().any(|(l, w)| k == l && folded(v) == folded(w)))
         })
+}
+
+/// A text as LDAP compares directory strings (`caseIgnoreMatch`, RFC 4518), as far as most need it: in lower case, blanks
+/// at its ends do not count, and many are as one.
+pub(crate) fn folded(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// Parses a DN; `None` for what is none and for values in `#hex` form, which our places never use.

@@ -45,6 +45,7 @@ use replica::sync::Consumer;
 
 pub(crate) use announcements::{Announcement, List};
 pub(crate) use assent::{Taken, with_assent};
+pub(crate) use dn::folded;
 pub(crate) use replica::view::View;
 
 /// The directory. Cheap to clone.
