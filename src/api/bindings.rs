@@ -4,7 +4,8 @@
 //! before it writes, and so does another one that it crosses, on another entry or by another daemon: both find nothing in
 //! the way. So each looks again after its write, in the directory. Whichever was written last sees both. What a change of the
 //! user did to bindings and memberships is undone then, and it is refused as if it had come last, if that was all of it; a
-//! group or a datacenter that takes him in ends the binding, as if that had come first. What goes away meanwhile went after the call, which has it as it was.
+//! group or a datacenter that takes him in ends the binding, as if that had come first. What goes away meanwhile went after
+//! the call, which has it as it was.
 
 use std::collections::HashSet;
 use std::sync::Arc;

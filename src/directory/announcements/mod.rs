@@ -1,6 +1,6 @@
 //! What calls are adding to lists and have not answered yet, as the daemons of one directory tell each other: values of
-//! `usherUnanswered` in the entry that they share. `words` has what they say, `ends` takes it back, `process` knows who is gone. Which calls say what is
-//! `api`'s business.
+//! `usherUnanswered` in the entry that they share. `words` has what they say, `ends` takes it back, `process` knows who is gone.
+//! Which calls say what is `api`'s business.
 
 mod ends;
 mod process;

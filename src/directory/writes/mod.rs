@@ -9,6 +9,7 @@ mod endings;
 mod groups;
 mod sessions;
 mod ssh_keys;
+mod user_change;
 mod users;
 
 use std::sync::Arc;

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::accounts::error::UniqueField;
-use crate::accounts::group_rules::unbinds;
 use crate::accounts::secrets::{KeyKind, RequestMark, hex, new_key};
 use crate::accounts::{Group, NewUser, StoreError, User, UserChange};
 use crate::name::{DcName, GroupName, UserName};
@@ -18,6 +17,7 @@ use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::replica::departures::Reference;
 use super::super::{Directory, Inner, schema};
+use super::user_change::{before_leaving, crosses, is_still, still_bound, takes};
 use super::{Rounds, USER, attribute, boolean, bytes, gone_is_done, is_entry_with, unique};
 
 /// How long it is waited for that a call which crosses this one is undone.
@@ -411,100 +411,6 @@ impl Inner {
     fn new_callback_key(&self) -> Vec<u8> {
         bytes(self.ring.seal(KeyKind::Callback, &new_key()).as_stored())
     }
-}
-
-/// Whether it takes anything but groups from the user, or from whoever knows his password or his key by now.
-fn takes(change: &UserChange, user: &User) -> bool {
-    change.password_hash.is_some()
-        || (change.new_api_key && !change.key_last)
-        || (change.is_active == Some(false) && user.is_active())
-        || (change.super_admin == Some(false) && user.super_admin)
-        || (change.api_access == Some(false) && user.api_access)
-        || (user.dc_bound.is_some() && change.dc_bound.as_ref().is_some_and(|dc| *dc != user.dc_bound))
-}
-
-/// What is changed before groups are left is taken out of the change: what may be refused, and with a password what may end
-/// others' rights to the user, so that no password of theirs comes between.
-fn before_leaving(change: &mut UserChange) -> UserChange {
-    let mut first = UserChange { email: change.email.take(), ..UserChange::default() };
-    if change.password_hash.is_some() {
-        first.password_hash = change.password_hash.take();
-        first.while_password = change.while_password.take();
-        first.is_active = change.is_active.take();
-        first.super_admin = change.super_admin.take();
-        first.api_access = change.api_access.take();
-        first.dc_bound = change.dc_bound.take_if(|bound| bound.is_none());
-    }
-    first
-}
-
-/// What must still be as it was seen `now`: all of the entry for a password, for its locks and since whoever sets it may
-/// be let no more, and for a key that replaces the one of the call; that there is no lock, which who activates him takes
-/// away; the name that is not changed, for `cn` is of both; that he whom it binds is no SuperAdmin.
-fn is_still<'a>(
-    change: &UserChange,
-    user: &User,
-    now: &'a User,
-    facts: UserFacts,
-    csn: &'a str,
-) -> impl Iterator<Item = Filter<'a>> {
-    let other = match (&change.first_name, &change.last_name) {
-        (Some(_), None) => Some(("sn", &*now.last_name)),
-        (None, Some(_)) => Some(("givenName", &*now.first_name)),
-        _ => None,
-    };
-    let sets_password = change.password_hash.is_some() || change.while_password.is_some();
-    let depends_on_all = sets_password || change.key_last || other.is_some_and(|(_, name)| name.trim().is_empty());
-    let all = (!csn.is_empty()).then_some(Filter::Equal(schema::ENTRY_CSN, csn));
-    let states = match all {
-        Some(all) if depends_on_all => [Some(all), None],
-        all => {
-            let unlocked = all.filter(|_| change.is_active == Some(true) && !facts.locked_time);
-            // Where the server has no such attribute, the first is never true.
-            let unlocked = unlocked.map(|all| Filter::Any(vec![not(Filter::Present(schema::LOCKED_TIME)), all]));
-            let other = other.filter(|(_, name)| !name.trim().is_empty());
-            [unlocked, other.map(|(attribute, name)| Filter::Equal(attribute, name))]
-        }
-    };
-    let super_admin = must_not_be(change, user).1.then_some(Filter::Equal(schema::SUPER_ADMIN, "TRUE"));
-    states.into_iter().flatten().chain(super_admin.map(not))
-}
-
-/// What must still be true of the binding, which is to `now`: that it is none where the change makes a SuperAdmin of him; the
-/// same where it makes him a member of what is attached somewhere, or lets him in, which who manages him may do.
-fn still_bound<'a>(
-    change: &UserChange,
-    joined: &[Arc<Group>],
-    user: &User,
-    now: Option<&'a str>,
-) -> Option<Filter<'a>> {
-    let joins = change.dc_bound.is_none() && joined.iter().any(|group| !group.datacenters.is_empty());
-    let lets_in = change.is_active == Some(true) || change.api_access == Some(true);
-    (joins || lets_in || must_not_be(change, user).0).then(|| match now {
-        Some(dn) => Filter::Equal(schema::DC_BOUND, dn),
-        None => not(Filter::Present(schema::DC_BOUND)),
-    })
-}
-
-fn not(filter: Filter<'_>) -> Filter<'_> {
-    Filter::Not(Box::new(filter))
-}
-
-/// What a user must still not be for the change that was decided about him as `user`: bound, if it makes him a SuperAdmin, or
-/// a SuperAdmin, if it binds him.
-fn must_not_be(change: &UserChange, user: &User) -> (bool, bool) {
-    let promotes = change.super_admin == Some(true) && change.dc_bound.is_none() && user.dc_bound.is_none();
-    let binds = matches!(change.dc_bound, Some(Some(_))) && change.super_admin.is_none() && !user.super_admin;
-    (promotes, binds)
-}
-
-/// Whether he is that `now`, or bound by now to another datacenter than the groups that he joins are attached to.
-fn crosses(change: &UserChange, joined: &[Arc<Group>], user: &User, now: &User) -> bool {
-    let (bound, super_admin) = must_not_be(change, user);
-    let elsewhere = || joined.iter().any(|group| unbinds(&group.datacenters, now.dc_bound.as_ref()));
-    (bound && now.dc_bound.is_some())
-        || (super_admin && now.super_admin)
-        || (change.dc_bound.is_none() && now.dc_bound != user.dc_bound && elsewhere())
 }
 
 /// `cn`, which the class demands: the full name, or the user's name where there is none.
