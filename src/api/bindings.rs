@@ -28,7 +28,7 @@ pub(super) fn bound_elsewhere(view: &View<'_>, members: &[UserName], datacenters
 /// A user, and the datacenter that he is bound to.
 pub(super) type Binding = (Arc<User>, DcName);
 
-/// Unbinds users from the datacenters that they are bound to, or may be, before a group or a datacenter makes them
+/// Unbinds users from the datacenters that they are bound to, or may be, where a group or a datacenter makes them
 /// somebody in another one.
 pub(super) async fn unbind(call: &Call, bindings: Vec<Binding>) -> Result<(), ApiError> {
     for (user, dc) in bindings {
@@ -36,6 +36,69 @@ pub(super) async fn unbind(call: &Call, bindings: Vec<Binding>) -> Result<(), Ap
         unbound.map_err(|error| ApiError::store(&error, Noun::User))?;
     }
     Ok(())
+}
+
+/// The same before `write` makes them that: who manages the one datacenter must at no time manage somebody in another.
+/// Where it is refused they are bound as they were.
+pub(super) async fn unbind_for<T>(
+    call: &Call,
+    bindings: Vec<Binding>,
+    write: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let directory = &call.app.directory;
+    let mut unbound = Vec::new();
+    let written = async {
+        for (user, dc) in bindings {
+            let owned = owned_by(&directory.read(), &user.name);
+            let was_bound = directory.unbind_user(&user, &dc).await;
+            if was_bound.map_err(|error| ApiError::store(&error, Noun::User))? {
+                unbound.push((user, dc, owned));
+            }
+        }
+        write.await
+    };
+    let written = written.await;
+    if written.is_err() {
+        for (user, dc, owned) in unbound {
+            if let Err(error) = bind_again(directory, &user, &dc, &owned).await {
+                tracing::warn!(%error, "a user whom a refused call unbound is not bound again");
+            }
+        }
+    }
+    written
+}
+
+/// Binds a user again who owned these datacenters before, unless another call made him somebody elsewhere meanwhile: it
+/// found him unbound. What it does after this it will find itself.
+async fn bind_again(
+    directory: &Directory,
+    user: &User,
+    dc: &DcName,
+    owned: &HashSet<DcName>,
+) -> Result<(), StoreError> {
+    if !may_be_bound(directory, user, dc, owned).await? {
+        return Ok(());
+    }
+    directory.rebind_user(user, None, dc).await?;
+    if !may_be_bound(directory, user, dc, owned).await? {
+        directory.unbind_user(user, dc).await?;
+    }
+    Ok(())
+}
+
+async fn may_be_bound(
+    directory: &Directory,
+    user: &User,
+    dc: &DcName,
+    owned: &HashSet<DcName>,
+) -> Result<bool, StoreError> {
+    let (_, owns) = directory.look_at_what_names(&user.name).await?;
+    let is_owner_elsewhere = owns.iter().any(|one| one != dc && !owned.contains(one));
+    Ok(!is_owner_elsewhere && directory.has_datacenter(dc).await? && fits(directory, &user.name, dc).await?)
+}
+
+fn owned_by(view: &View<'_>, user: &UserName) -> HashSet<DcName> {
+    view.datacenters_owned_by(user).into_iter().map(|dc| dc.name.clone()).collect()
 }
 
 /// What a call did that is undone where it meets what is against it.
@@ -94,9 +157,11 @@ pub(super) async fn settle_user(
         // Not the one by another call, which looks after that itself.
         match &before {
             Some(before) if directory.has_datacenter(before).await? => {
-                directory.rebind_user(&user, bound, before).await?;
+                directory.rebind_user(&user, Some(bound), before).await?;
             }
-            _ => directory.unbind_user(&user, bound).await?,
+            _ => {
+                directory.unbind_user(&user, bound).await?;
+            }
         }
     }
     if is_undone {

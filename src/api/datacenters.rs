@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use hyper::StatusCode;
 
+use super::bindings::{self, Binding};
 use super::listing::{Detail, Paging, extended, name};
 use super::represent::DatacenterObject;
 use super::routes::Pending;
 use super::writing::{is_datacenter_begun, wait_while};
-use super::{ApiError, Call, DELETIONS, Noun, Reply, bindings, dc_members, subject};
+use super::{ApiError, Call, DELETIONS, Noun, Reply, dc_members, subject};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
 use crate::accounts::{Addition, Datacenter, DatacenterChange, Group, MAIN_DC, NewDatacenter, StoreError};
@@ -76,25 +77,28 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
         let (groups, owner) = (new.groups.clone(), new.owner.clone());
         let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
         let no_owner = || ApiError::failure(&dc_rules::no_owner(&owner));
-        if !can_own(call, &owner, &new.name).await? {
-            return Err(no_owner());
-        }
+        let bound = bound_owner(call, &owner, &new.name).await?.ok_or_else(no_owner)?;
         call.announce().await.map_err(store)?;
         let directory = &call.app.directory;
-        let dc = match begun {
-            Some(begun) => begun,
-            None => directory.create_datacenter(new, call.mark()).await.map_err(store)?,
+        let created = async {
+            let dc = match begun {
+                Some(begun) => begun,
+                None => directory.create_datacenter(new, call.mark()).await.map_err(store)?,
+            };
+            let Some(bound) = bound_owner(call, &owner, &dc.name).await? else {
+                directory.delete_datacenter(&dc).await.map_err(store)?;
+                return Err(no_owner());
+            };
+            bindings::unbind(call, bound).await?;
+            call.enter(&dc);
+            match finish_create(call, &dc, &groups).await {
+                // It went: the same request made twice had told of it, or somebody did not wait for that.
+                Err(error) if error.status == StatusCode::NOT_FOUND => Err(ApiError::exists(Noun::Datacenter)),
+                finished => finished.map(|()| dc),
+            }
         };
-        if !can_own(call, &owner, &dc.name).await? {
-            directory.delete_datacenter(&dc).await.map_err(store)?;
-            return Err(no_owner());
-        }
-        call.enter(&dc);
-        match finish_create(call, &dc, &groups).await {
-            // It went: the same request made twice had told of it, or somebody did not wait for that.
-            Err(error) if error.status == StatusCode::NOT_FOUND => Err(ApiError::exists(Noun::Datacenter)),
-            finished => finished.map(|()| shown(call, &dc, true)),
-        }
+        let dc = bindings::unbind_for(call, bound, created).await?;
+        Ok(shown(call, &dc, true))
     })
 }
 
@@ -148,27 +152,31 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             // The present owner is no change, and stays what else he is.
             change.owner.take_if(|owner| now.as_ref().is_some_and(|dc| dc.owner.as_ref() == Some(owner)));
         }
-        if let Some(owner) = &change.owner
-            && !can_own(call, owner, &plan.dc.name).await?
-        {
-            return Err(ApiError::failure(&dc_rules::no_owner(owner)));
-        }
+        let no_owner = |owner: &UserName| ApiError::failure(&dc_rules::no_owner(owner));
+        let bound = match &change.owner {
+            Some(owner) => bound_owner(call, owner, &plan.dc.name).await?.ok_or_else(|| no_owner(owner))?,
+            None => Vec::new(),
+        };
         let before = match change.owner {
             Some(_) => directory.look_at_datacenter(&plan.dc.name).await.map_err(store)?,
             None => None,
         };
         call.announce().await.map_err(store)?;
-        let dc = directory.update_datacenter(&plan.dc, change.clone()).await.map_err(store)?;
-        if let Some(owner) = &change.owner
-            && !can_own(call, owner, &dc.name).await?
-        {
+        let updated = async {
+            let dc = directory.update_datacenter(&plan.dc, change.clone()).await.map_err(store)?;
+            let Some(owner) = &change.owner else { return Ok(dc) };
+            if let Some(bound) = bound_owner(call, owner, &dc.name).await? {
+                bindings::unbind(call, bound).await?;
+                return Ok(dc);
+            }
             if let Some(before) = before {
                 let now = directory.look_at_datacenter(&dc.name).await.map_err(store)?;
                 let back = back(&change, &before, now.as_deref().unwrap_or(&dc));
                 directory.update_datacenter(&dc, back).await.map_err(store)?;
             }
-            return Err(ApiError::failure(&dc_rules::no_owner(owner)));
-        }
+            Err(no_owner(owner))
+        };
+        let dc = bindings::unbind_for(call, bound, updated).await?;
         for name in &leave {
             detach(call, name, &dc).await?;
         }
@@ -255,9 +263,9 @@ fn with_lookup<T>(view: &View<'_>, own: Option<&Datacenter>, rules: impl FnOnce(
     })
 }
 
-/// Looks, in the directory, whether he can be the datacenter's owner: he is there and active. Then he is bound to no other
-/// one from now on, and whoever is about to delete him looks again at what he owns.
-async fn can_own(call: &Call, owner: &UserName, dc: &DcName) -> Result<bool, ApiError> {
+/// Looks, in the directory, whether he can be the datacenter's owner: he is there and active. Then whoever is about to delete
+/// him looks again at what he owns. Gives his bindings to others, which an owner must not have.
+async fn bound_owner(call: &Call, owner: &UserName, dc: &DcName) -> Result<Option<Vec<Binding>>, ApiError> {
     let directory = &call.app.directory;
     let store = |error: StoreError| ApiError::store(&error, Noun::Datacenter);
     let mut user = directory.look_at_user(owner).await.map_err(store)?;
@@ -266,14 +274,11 @@ async fn can_own(call: &Call, owner: &UserName, dc: &DcName) -> Result<bool, Api
         wait_while(|| directory.is_leaving(&leaving), Instant::now()).await;
         user = directory.look_at_user(owner).await.map_err(store)?;
     }
-    let Some(user) = user.filter(|user| user.is_active()) else { return Ok(false) };
+    let Some(user) = user.filter(|user| user.is_active()) else { return Ok(None) };
     if !directory.hold(&user).await.map_err(store)? {
-        return Ok(false);
+        return Ok(None);
     }
-    // An owner of one is nobody's of another.
-    let elsewhere = bindings::bound_elsewhere(&directory.read(), from_ref(&user.name), from_ref(dc));
-    bindings::unbind(call, elsewhere).await?;
-    Ok(true)
+    Ok(Some(bindings::bound_elsewhere(&directory.read(), from_ref(&user.name), from_ref(dc))))
 }
 
 /// What undoes `change`, made to a datacenter that had an owner `before`, as far as it is so `now`: the rest is by others.

@@ -148,24 +148,28 @@ pub(super) async fn attach(call: &Call, group: &Group, dc: &DcName, again: bool)
         let after: Vec<DcName> = group.datacenters.iter().chain([dc]).cloned().collect();
         bindings::bound_elsewhere(&directory.read(), &group.members, &after)
     };
-    bindings::unbind(call, bound_elsewhere).await?;
-    let attached = directory.attach_group(group, dc).await;
-    let was_attached = matches!(attached, Err(StoreError::Exists));
-    let attached = match attached {
-        // what a call that was cut short left to do is done below
-        Err(StoreError::Exists) => directory.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound),
-        other => other,
+    let (mut was_attached, mut is_gone) = (false, false);
+    let attached = async {
+        let attached = directory.attach_group(group, dc).await;
+        was_attached = matches!(attached, Err(StoreError::Exists));
+        let attached = match attached {
+            // what a call that was cut short left to do is done below
+            Err(StoreError::Exists) => directory.read().group_by_id(group.id).cloned().ok_or(StoreError::NotFound),
+            other => other,
+        };
+        is_gone = matches!(attached, Err(StoreError::NotFound));
+        let group = attached.map_err(|error| ApiError::store(&error, Noun::Group))?;
+        let exists = directory.has_datacenter(dc).await.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
+        if !exists {
+            detach(call, &group, dc).await?;
+            return Err(ApiError::not_found(Noun::Datacenter));
+        }
+        Ok(group)
     };
-    let group = match attached {
-        Ok(group) => group,
-        Err(StoreError::NotFound) if again => return Ok(()),
-        Err(error) => return Err(ApiError::store(&error, Noun::Group)),
+    let group = match bindings::unbind_for(call, bound_elsewhere, attached).await {
+        Err(_) if is_gone && again => return Ok(()),
+        attached => attached?,
     };
-    let exists = directory.has_datacenter(dc).await.map_err(|error| ApiError::store(&error, Noun::Datacenter))?;
-    if !exists {
-        detach(call, &group, dc).await?;
-        return Err(ApiError::not_found(Noun::Datacenter));
-    }
     bindings::settle_attached(call, &group).await?;
     if was_attached && !again { Err(ApiError::exists(Noun::Group)) } else { Ok(()) }
 }

@@ -86,8 +86,8 @@ pub(super) fn create(call: &Call) -> Pending<'_> {
         let members = new.members.clone();
         let store = |error: StoreError| ApiError::store(&error, Noun::Group);
         call.announce().await.map_err(store)?;
-        bindings::unbind(call, bound_elsewhere).await?;
-        let group = call.app.directory.create_group(new).await.map_err(store)?;
+        let created = async { call.app.directory.create_group(new).await.map_err(store) };
+        let group = bindings::unbind_for(call, bound_elsewhere, created).await?;
         let group = bindings::settle_group(call, group).await.map_err(store)?;
         let group = bindings::settle_members(call, group, &members).await?;
         Ok(Reply::created(&GroupObject::new(&call.app.directory.read(), &group, false)))
@@ -134,9 +134,9 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         });
         change.remove_members.extend(dead);
         call.announce().await.map_err(store)?;
-        bindings::unbind(call, bound_elsewhere).await?;
         let (binds, joined) = (matches!(change.dc_bound, Some(Some(_))), change.add_members.clone());
-        let mut group = call.app.directory.update_group(&group, change).await.map_err(store)?;
+        let updated = async { call.app.directory.update_group(&group, change).await.map_err(store) };
+        let mut group = bindings::unbind_for(call, bound_elsewhere, updated).await?;
         if binds {
             group = bindings::settle_group(call, group).await.map_err(store)?;
         }

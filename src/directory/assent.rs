@@ -44,6 +44,12 @@ pub(crate) async fn with_assent<T>(
     (result, begun)
 }
 
+/// Runs `work`, which undoes what a call did: whoever lost his rights amid it is no reason to leave it half done.
+pub(super) async fn undoing<T>(work: impl Future<Output = T>) -> T {
+    let assent = Assent { ask: Box::new(|_| true), begun: Mutex::default() };
+    ASSENT.scope(Arc::new(assent), work).await
+}
+
 /// Whether the change may be sent, which `grants` something or does not.
 pub(super) fn is_given(grants: bool) -> bool {
     let is_given = |assent: &Arc<Assent>| {

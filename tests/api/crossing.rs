@@ -279,6 +279,43 @@ fn no_group_stays_bound_that_is_attached_elsewhere_at_the_same_moment() {
 }
 
 #[test]
+fn of_calls_that_unbind_a_member_or_an_owner_the_refused_one_leaves_him_bound() {
+    let world = World::new();
+    let second = world.usherd.second("second");
+    let both = [&world.usherd, &second];
+    let ldap = world.usherd.ldap();
+    for round in 0..ROUNDS {
+        let users = ["a", "b"].map(|who| format!("{who}{round}"));
+        let groups = ["g", "h"].map(|which| format!("{which}{round}"));
+        for user in &users {
+            world.create(user, &json!({"dc": "dc3"}));
+        }
+        for group in &groups {
+            world.root.post(&format!("/accounts/group/{group}/"), &json!({"dc": "dc4"})).result(201);
+        }
+        known(both, &format!("/accounts/group/{}/", groups[1]));
+        let taken = format!("taken{round}");
+        let statuses = together(both, 2, |api, i| {
+            let (user, site) = (&users[i], format!("{taken}{i}.example.com"));
+            let answer = match round % 4 {
+                0 => api.post(&format!("/dc/{taken}/"), &json!({"owner": user, "site": site})),
+                1 => api.post(&format!("/dc/{taken}-{i}/"), &json!({"owner": user, "site": format!("{taken}.org")})),
+                2 => api
+                    .post(&format!("/accounts/group/{taken}/"), &json!({"users": [user], "dc": "dc4", "alias": site})),
+                _ => api.put(&format!("/accounts/group/{}/", groups[i]), &json!({"users": [user], "alias": taken})),
+            };
+            // As the directory has it, since the other daemon may know of that later.
+            let bound = stored(&ldap, &format!("uid={user},ou=people"), "usherDcBound");
+            assert_eq!(bound.is_empty(), answer.status < 300, "round {round}: {} {user}", answer.status);
+            answer.status
+        });
+        let refused = [406, 400, 406, 400][round % 4];
+        let done = if round % 4 == 3 { 200 } else { 201 };
+        assert_eq!(statuses, [done, refused], "round {round}");
+    }
+}
+
+#[test]
 fn nobody_and_nothing_stays_bound_to_a_datacenter_that_is_deleted_at_the_same_moment() {
     let World { usherd: first, root } = World::new();
     let second = first.second("second");

@@ -81,6 +81,12 @@ pub(super) fn still_bound<'a>(
     })
 }
 
+/// What must be true of one who is bound again: that he is no SuperAdmin by now, and if he was `unbound`, nowhere bound.
+pub(super) fn may_be_bound<'a>(unbound: bool) -> impl Iterator<Item = Filter<'a>> {
+    let nowhere = unbound.then_some(Filter::Present(schema::DC_BOUND));
+    [Filter::Equal(schema::SUPER_ADMIN, "TRUE")].into_iter().chain(nowhere).map(not)
+}
+
 fn not(filter: Filter<'_>) -> Filter<'_> {
     Filter::Not(Box::new(filter))
 }

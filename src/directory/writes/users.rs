@@ -10,6 +10,7 @@ use crate::accounts::secrets::{KeyKind, RequestMark, hex, new_key};
 use crate::accounts::{Group, NewUser, StoreError, User, UserChange};
 use crate::name::{DcName, GroupName, UserName};
 
+use super::super::assent::undoing;
 use super::super::code::OpError;
 use super::super::connection::{Attribute, Change};
 use super::super::decode::{Item, NOWHERE, UserFacts};
@@ -17,7 +18,7 @@ use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::replica::departures::Reference;
 use super::super::{Directory, Inner, schema};
-use super::user_change::{before_leaving, crosses, is_still, still_bound, takes};
+use super::user_change::{before_leaving, crosses, is_still, may_be_bound, still_bound, takes};
 use super::{Rounds, USER, attribute, boolean, bytes, gone_is_done, is_entry_with, unique};
 
 /// How long it is waited for that a call which crosses this one is undone.
@@ -190,25 +191,42 @@ impl Directory {
         }
     }
 
-    /// Ends the user's binding to this datacenter. One who is gone, or was bound to another one meanwhile, is left alone.
-    pub(crate) async fn unbind_user(&self, user: &User, dc: &DcName) -> Result<(), StoreError> {
-        let tree = &self.0.decoder.tree;
+    /// Ends the user's binding to this datacenter; whether he had it. One who is gone, or was bound to another one meanwhile,
+    /// is left alone.
+    pub(crate) async fn unbind_user(&self, user: &User, dc: &DcName) -> Result<bool, StoreError> {
+        let inner = &*self.0;
+        let tree = &inner.decoder.tree;
+        let dn = tree.user(&user.name);
         let change = match dc.as_str() {
             NOWHERE => Change::set(schema::DC_BOUND, None),
             _ => Change::Delete(schema::DC_BOUND, vec![tree.datacenter(dc).into_bytes()]),
         };
-        gone_is_done(self.0.change_values(Some((user.id, USER)), &tree.user(&user.name), vec![change]).await)
+        match inner.modify_entry(user.id, &dn, USER, &[change]).await {
+            Ok(()) => Ok(true),
+            Err(OpError::ValueState) => inner.look_at(&dn).await.map(|_| false),
+            Err(error) => gone_is_done(Err(error.into())).map(|()| false),
+        }
     }
 
-    /// Undoes that the user was bound to `dc`, where he was bound to `before`. What another call did meanwhile is left alone.
-    pub(crate) async fn rebind_user(&self, user: &User, dc: &DcName, before: &DcName) -> Result<(), StoreError> {
+    /// Binds the user to `before` again, where a call that is undone ended that, or bound him to `dc`. What another call did
+    /// meanwhile is left alone.
+    pub(crate) async fn rebind_user(
+        &self,
+        user: &User,
+        dc: Option<&DcName>,
+        before: &DcName,
+    ) -> Result<(), StoreError> {
         let inner = &*self.0;
         let tree = &inner.decoder.tree;
         let (dn, value) = (tree.user(&user.name), |dc| vec![tree.datacenter(dc).into_bytes()]);
-        let back = [Change::Delete(schema::DC_BOUND, value(dc)), Change::Add(schema::DC_BOUND, value(before))];
-        match inner.modify_entry(user.id, &dn, USER, &back).await {
-            Err(OpError::ValueState) => inner.look_at(&dn).await.map(|_| ()),
-            other => gone_is_done(other.map_err(Into::into)),
+        let bound = dc.map(|dc| Change::Delete(schema::DC_BOUND, value(dc)));
+        let back: Vec<Change> = bound.into_iter().chain([Change::Add(schema::DC_BOUND, value(before))]).collect();
+        let identity = user.id.to_string();
+        let assertion = is_entry_with(&identity, USER, may_be_bound(dc.is_none()));
+        match undoing(inner.client.modify(&dn, &back, Some(&assertion))).await {
+            Ok(raw) => inner.take_in(&dn, raw, &back).await.map(|_| ()),
+            Err(OpError::AssertionFailed | OpError::ValueState) => inner.look_at(&dn).await.map(|_| ()),
+            Err(error) => gone_is_done(Err(error.into())),
         }
     }
 
