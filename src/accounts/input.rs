@@ -233,8 +233,9 @@ pub(crate) fn is_unsafe(text: &str) -> bool {
 fn text(value: &Value, kind: Text) -> Result<String, Vec<Message>> {
     let text = string(value).map_err(|m| vec![m])?;
     let text = match kind {
-        Text::Email(_) => text.trim().to_owned(),
-        Text::Any | Text::Safe(_) | Text::Phone => text,
+        // No blanks: those that decision 9 refuses are not stripped.
+        Text::Email(_) if !has_control(&text) => text.trim().to_owned(),
+        Text::Any | Text::Safe(_) | Text::Email(_) | Text::Phone => text,
     };
     if text.is_empty() {
         return Ok(text);
@@ -383,7 +384,8 @@ mod tests {
 
     #[test]
     fn emails_are_stripped_and_a_long_one_is_only_too_long() {
-        assert_eq!(text(&json!(" a@b.cz\n"), Text::Email(254)).as_deref(), Ok("a@b.cz"));
+        assert_eq!(text(&json!(" a@b.cz "), Text::Email(254)).as_deref(), Ok("a@b.cz"));
+        assert_eq!(text(&json!(" a@b.cz\n"), Text::Email(254)), Err(vec![INVALID]));
         assert_eq!(text(&json!("  "), Text::Email(254)).as_deref(), Ok(""));
         for long in [format!("{}@example.com", "a".repeat(243)), "x".repeat(255), "\u{1}".repeat(255)] {
             assert_eq!(text(&json!(long), Text::Email(254)), Err(vec![too_long(254, 255)]));
