@@ -137,7 +137,7 @@ fn operation_object(route: &Route, handler: Handler, operation: &Operation) -> V
         "summary": summary,
         "description": operation.about,
         "tags": [tag(route.pattern)],
-        "security": security(route.pattern, handler),
+        "security": security(matches!(handler, Handler::Open(_))),
         "parameters": parameters,
     });
     if let Some(body) = operation.body {
@@ -173,18 +173,15 @@ fn options_object(route: &Route) -> Value {
         "summary": "Describe URL",
         "description": "The name and the description of the URL, and what it takes and gives.",
         "tags": [tag(route.pattern)],
-        "security": if is_open { json!([]) } else { json!([{ "ApiKey": [] }, { "Token": [] }]) },
+        "security": security(is_open),
         "parameters": parameters,
         "responses": answers::of_options(route, is_open),
     })
 }
 
-fn security(pattern: &str, handler: Handler) -> Value {
-    match handler {
-        Handler::Open(_) => json!([]),
-        _ if pattern.ends_with("/apikeys") => json!([{ "Token": [] }]),
-        _ => json!([{ "ApiKey": [] }, { "Token": [] }]),
-    }
+/// How callers are known. That an API key does not open its own page is a matter of rights: it is known there as well.
+fn security(is_open: bool) -> Value {
+    if is_open { json!([]) } else { json!([{ "ApiKey": [] }, { "Token": [] }]) }
 }
 
 /// The names in braces.

@@ -13,7 +13,7 @@ use Success::{Bare, Created, Deleted, List, Objects, One};
 const STAFF: &str = "For SuperAdmins.";
 const ADMINS: &str = "For SuperAdmins, and for UserAdmins as far as they manage the objects.";
 const OWNER_TOO: &str = "For SuperAdmins, for UserAdmins who manage the user, and for the user.";
-const OWNER_OR_STAFF: &str = "For SuperAdmins and for the user.";
+const OWNER_OR_STAFF: &str = "For SuperAdmins and for the user, by a token; a call with an API key is answered 403.";
 const DC_ADMIN: &str = "For SuperAdmins, the datacenter's owner and members of its groups with the permission admin.";
 const ANY: &str = "For every user of the API.";
 
