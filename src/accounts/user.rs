@@ -173,11 +173,29 @@ pub(crate) struct UserChange {
 }
 
 impl UserChange {
-    /// Whether it does nothing but bind the user and make him a member of groups.
-    pub(crate) fn is_binding_or_joining(&self) -> bool {
-        let (dc_bound, join) = (self.dc_bound.clone(), self.join.clone());
-        let Self { leaves_last, key_last, sets_groups, .. } = *self;
-        *self == Self { dc_bound, join, leaves_last, key_last, sets_groups, ..Self::default() }
+    /// What undoes the change, made to a user who was so `before`, as far as he is so `now` and but for that it bound him or
+    /// made him a member of groups. `None` where more is in it: what takes something away may be another call's change too.
+    pub(crate) fn back(&self, before: &User, now: &User) -> Option<Self> {
+        let Self { leaves_last, sets_groups, .. } = *self;
+        let undone = Self {
+            email: self.email.clone(),
+            first_name: self.first_name.clone(),
+            last_name: self.last_name.clone(),
+            dc_bound: self.dc_bound.clone(),
+            join: self.join.clone(),
+            leaves_last,
+            sets_groups,
+            ..Self::default()
+        };
+        let text = |changed: &Option<String>, now: &str, before: &str| {
+            changed.as_ref().filter(|changed| **changed == *now).map(|_| before.to_owned())
+        };
+        (*self == undone).then(|| Self {
+            email: text(&self.email, &now.email, &before.email),
+            first_name: text(&self.first_name, &now.first_name, &before.first_name),
+            last_name: text(&self.last_name, &now.last_name, &before.last_name),
+            ..Self::default()
+        })
     }
 }
 

@@ -49,18 +49,18 @@ pub(super) async fn unbind_for<T>(
     let mut unbound = Vec::new();
     let written = async {
         for (user, dc) in bindings {
-            let owned = owned_by(&directory.read(), &user.name);
+            let before = Before::new(&directory.read(), &user.name, dc.clone());
             let was_bound = directory.unbind_user(&user, &dc).await;
             if was_bound.map_err(|error| ApiError::store(&error, Noun::User))? {
-                unbound.push((user, dc, owned));
+                unbound.push((user, before));
             }
         }
         write.await
     };
     let written = written.await;
     if written.is_err() {
-        for (user, dc, owned) in unbound {
-            if let Err(error) = bind_again(directory, &user, &dc, &owned).await {
+        for (user, before) in unbound {
+            if let Err(error) = bind_again(directory, &user, &before).await {
                 tracing::warn!(%error, "a user whom a refused call unbound is not bound again");
             }
         }
@@ -68,47 +68,46 @@ pub(super) async fn unbind_for<T>(
     written
 }
 
-/// Binds a user again who owned these datacenters before, unless another call made him somebody elsewhere meanwhile: it
-/// found him unbound. What it does after this it will find itself.
-async fn bind_again(
-    directory: &Directory,
-    user: &User,
-    dc: &DcName,
-    owned: &HashSet<DcName>,
-) -> Result<(), StoreError> {
-    if !may_be_bound(directory, user, dc, owned).await? {
+/// Binds a user again, unless another call made him somebody elsewhere meanwhile: it found him unbound. What it does after
+/// this it will find itself.
+async fn bind_again(directory: &Directory, user: &User, before: &Before) -> Result<(), StoreError> {
+    if !may_be_bound(directory, user, before).await? {
         return Ok(());
     }
-    directory.rebind_user(user, None, dc).await?;
-    if !may_be_bound(directory, user, dc, owned).await? {
-        directory.unbind_user(user, dc).await?;
+    directory.rebind_user(user, None, &before.dc).await?;
+    if !may_be_bound(directory, user, before).await? {
+        directory.unbind_user(user, &before.dc).await?;
     }
     Ok(())
 }
 
-async fn may_be_bound(
-    directory: &Directory,
-    user: &User,
-    dc: &DcName,
-    owned: &HashSet<DcName>,
-) -> Result<bool, StoreError> {
+async fn may_be_bound(directory: &Directory, user: &User, before: &Before) -> Result<bool, StoreError> {
+    let Before { dc, owned } = before;
     let (_, owns) = directory.look_at_what_names(&user.name).await?;
     let is_owner_elsewhere = owns.iter().any(|one| one != dc && !owned.contains(one));
     Ok(!is_owner_elsewhere && directory.has_datacenter(dc).await? && fits(directory, &user.name, dc).await?)
 }
 
-fn owned_by(view: &View<'_>, user: &UserName) -> HashSet<DcName> {
-    view.datacenters_owned_by(user).into_iter().map(|dc| dc.name.clone()).collect()
-}
-
 /// What a call did that is undone where it meets what is against it.
 #[derive(Default)]
 pub(super) struct Undo {
-    /// That the user is bound there, who was to the second.
+    /// That the user is bound there, who was as the second says.
     pub(super) bound: Option<DcName>,
-    pub(super) before: Option<DcName>,
+    pub(super) before: Option<Before>,
     /// That he is a member of these groups.
     pub(super) joined: Vec<GroupName>,
+}
+
+/// Where a user was bound, and the datacenters that he owned then.
+pub(super) struct Before {
+    dc: DcName,
+    owned: HashSet<DcName>,
+}
+
+impl Before {
+    pub(super) fn new(view: &View<'_>, user: &UserName, dc: DcName) -> Self {
+        Self { dc, owned: view.datacenters_owned_by(user).into_iter().map(|dc| dc.name.clone()).collect() }
+    }
 }
 
 /// How often it is looked whether another call undoes what it did, and how long apart: a binding, by who joined groups; that
@@ -156,8 +155,12 @@ pub(super) async fn settle_user(
     if let Some(bound) = &bound {
         // Not the one by another call, which looks after that itself.
         match &before {
-            Some(before) if directory.has_datacenter(before).await? => {
-                directory.rebind_user(&user, Some(bound), before).await?;
+            Some(before) if directory.has_datacenter(&before.dc).await? => {
+                let is_bound = directory.rebind_user(&user, Some(bound), &before.dc).await?;
+                // Whoever deletes a datacenter unbinds those who are bound to it.
+                if !is_bound && !exists {
+                    bind_again(directory, &user, before).await?;
+                }
             }
             _ => {
                 directory.unbind_user(&user, bound).await?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::bindings::{self, Undo};
+use super::bindings::{self, Before, Undo};
 use super::listing::{Detail, Paging, extended, flag, name};
 use super::represent::{UserObject, main_dc};
 use super::routes::Pending;
@@ -209,8 +209,8 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
 /// meanwhile, and that is not against it.
 async fn change(call: &Call) -> Result<Option<Arc<User>>, ApiError> {
     let settled = call.settled("groups", || Ok(List::GroupsOf(plan_update(call)?.0.name.clone()))).await?;
-    let (user, Update { mut change, password }) = plan_update(call)?;
-    let stays = stays(call, &user, &change);
+    let (planned, Update { mut change, password }) = plan_update(call)?;
+    let stays = stays(call, &planned, &change);
     // What counts for nothing too: it was given to another one of the name, who went.
     change.leave = others(&settled, &stays);
     let new_password = password.is_some();
@@ -223,17 +223,20 @@ async fn change(call: &Call) -> Result<Option<Arc<User>>, ApiError> {
     call.announce().await.map_err(store)?;
     let bound = change.dc_bound.clone().flatten();
     let undo = Undo {
-        before: user.dc_bound.clone().filter(|before| Some(before) != bound.as_ref()),
+        before: planned
+            .dc_bound
+            .clone()
+            .filter(|before| bound.as_ref().is_some_and(|bound| bound != before))
+            .map(|before| Before::new(&call.app.directory.read(), &planned.name, before)),
         bound,
         joined: change.join.iter().filter(|group| !is_in(&settled, group)).cloned().collect(),
     };
     let is_more = undo.bound.is_some() || change.sets_groups || change.super_admin == Some(true);
-    let is_undone_whole = change.is_binding_or_joining();
     let is_revoked = change.sets_groups && !change.leaves_last && {
         let view = call.app.directory.read();
-        subject::rights_of(&view, &user).is_user_admin()
+        subject::rights_of(&view, &planned).is_user_admin()
     };
-    let mut user = match call.app.directory.update_user(&user, change).await {
+    let mut user = match call.app.directory.update_user(&planned, change.clone()).await {
         Err(StoreError::Contended) => {
             // He is bound by now, or a SuperAdmin: that may be against it.
             plan_update(&call.afresh())?;
@@ -247,15 +250,13 @@ async fn change(call: &Call) -> Result<Option<Arc<User>>, ApiError> {
     if is_more {
         let (settled, refusal) = bindings::settle_user(call, user, undo).await.map_err(store)?;
         user = settled;
-        match refusal {
-            None => {}
+        if let Some(refusal) = refusal {
+            // Where other fields stay it is no refusal.
+            let back = change.back(&planned, &user).ok_or_else(|| store(StoreError::Contended))?;
+            call.app.directory.update_user(&user, back).await.map_err(store)?;
             // What it met is as if that had come before, also where the directory alone knows it yet.
-            Some(refusal) if is_undone_whole => {
-                plan_update(&call.afresh())?;
-                return Err(refusal);
-            }
-            // The other fields stay: it is no refusal.
-            Some(_) => return Err(store(StoreError::Contended)),
+            plan_update(&call.afresh())?;
+            return Err(refusal);
         }
     }
     if new_password {

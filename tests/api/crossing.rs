@@ -197,7 +197,7 @@ fn known(daemons: [&Usherd; 2], path: &str) {
 fn of_a_binding_and_what_no_bound_user_can_be_at_the_same_moment_one_is_refused() {
     let world = World::new();
     let second = world.usherd.second("second");
-    for round in 0..60 {
+    for round in 0..80 {
         let daemons = [&world.usherd, if round % 2 == 0 { &second } else { &world.usherd }];
         let name = format!("both{round}");
         let path = format!("/accounts/user/{name}/");
@@ -208,13 +208,18 @@ fn of_a_binding_and_what_no_bound_user_can_be_at_the_same_moment_one_is_refused(
             1 => json!({"groups": ["staff4"]}),
             _ => json!({"groups": ["staff4"], "first_name": "Joined"}),
         };
-        let calls = [other, json!({"dc_bound": true, "dc": "dc3"})];
+        let bind = match round / 60 {
+            0 => json!({"dc_bound": true, "dc": "dc3"}),
+            _ => json!({"dc_bound": true, "dc": "dc3", "last_name": "Bound"}),
+        };
+        let calls = [other, bind];
         let statuses = together(daemons, 2, |api, i| api.put(&path, &calls[i]).status);
         assert_eq!(statuses, [200, 400], "{calls:?}");
         let user = world.user(&name);
         let is_other = user["is_super_admin"] == true || user["groups"] == json!(["staff4"]);
         assert_ne!(user["dc_bound"], is_other, "{user}");
         assert_eq!(user["first_name"] == "Joined", is_other && round >= 40, "{user}");
+        assert_eq!(user["last_name"] == "Bound", !is_other && round >= 60, "{user}");
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) fn still_bound<'a>(
     user: &User,
     now: Option<&'a str>,
 ) -> Option<Filter<'a>> {
-    let joins = change.dc_bound.is_none() && joined.iter().any(|group| !group.datacenters.is_empty());
+    let joins = change.dc_bound != Some(None) && joined.iter().any(|group| !group.datacenters.is_empty());
     let lets_in = change.is_active == Some(true) || change.api_access == Some(true);
     (joins || lets_in || must_not_be(change, user).0).then(|| match now {
         Some(dn) => Filter::Equal(schema::DC_BOUND, dn),
@@ -99,11 +99,16 @@ fn must_not_be(change: &UserChange, user: &User) -> (bool, bool) {
     (promotes, binds)
 }
 
-/// Whether he is that `now`, or bound by now to another datacenter than the groups that he joins are attached to.
+/// Whether he is that `now`, or bound by now to another datacenter than the groups that he joins are attached to; or at all
+/// otherwise than he was, if the change binds him too: it is undone to what he was.
 pub(super) fn crosses(change: &UserChange, joined: &[Arc<Group>], user: &User, now: &User) -> bool {
     let (bound, super_admin) = must_not_be(change, user);
-    let elsewhere = || joined.iter().any(|group| unbinds(&group.datacenters, now.dc_bound.as_ref()));
+    let elsewhere = || match change.dc_bound {
+        None => joined.iter().any(|group| unbinds(&group.datacenters, now.dc_bound.as_ref())),
+        Some(Some(_)) => joined.iter().any(|group| !group.datacenters.is_empty()),
+        Some(None) => false,
+    };
     (bound && now.dc_bound.is_some())
         || (super_admin && now.super_admin)
-        || (change.dc_bound.is_none() && now.dc_bound != user.dc_bound && elsewhere())
+        || (now.dc_bound != user.dc_bound && elsewhere())
 }

@@ -208,14 +208,14 @@ impl Directory {
         }
     }
 
-    /// Binds the user to `before` again, where a call that is undone ended that, or bound him to `dc`. What another call did
-    /// meanwhile is left alone.
+    /// Binds the user to `before` again, where a call that is undone ended that, or bound him to `dc`; whether it does. What
+    /// another call did meanwhile is left alone.
     pub(crate) async fn rebind_user(
         &self,
         user: &User,
         dc: Option<&DcName>,
         before: &DcName,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let inner = &*self.0;
         let tree = &inner.decoder.tree;
         let (dn, value) = (tree.user(&user.name), |dc| vec![tree.datacenter(dc).into_bytes()]);
@@ -224,9 +224,9 @@ impl Directory {
         let identity = user.id.to_string();
         let assertion = is_entry_with(&identity, USER, may_be_bound(dc.is_none()));
         match undoing(inner.client.modify(&dn, &back, Some(&assertion))).await {
-            Ok(raw) => inner.take_in(&dn, raw, &back).await.map(|_| ()),
-            Err(OpError::AssertionFailed | OpError::ValueState) => inner.look_at(&dn).await.map(|_| ()),
-            Err(error) => gone_is_done(Err(error.into())),
+            Ok(raw) => inner.take_in(&dn, raw, &back).await.map(|_| true),
+            Err(OpError::AssertionFailed | OpError::ValueState) => inner.look_at(&dn).await.map(|_| false),
+            Err(error) => gone_is_done(Err(error.into())).map(|()| false),
         }
     }
 
