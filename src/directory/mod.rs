@@ -109,6 +109,8 @@ impl From<OpError> for OpenError {
 /// How far content sync is behind at most, as a rule. The directory's CSN may also be that of a change that nothing is told of
 /// here.
 const BEHIND: Duration = Duration::from_millis(50);
+/// How long the directory may take to say how far it is.
+const ASKED: Duration = Duration::from_millis(250);
 
 /// What the server must offer: content sync (RFC 4533), assertion (RFC 4528), post-read (RFC 4527), increment (RFC 4525).
 const NEEDED: [(&str, &str, &str); 4] = [
@@ -217,7 +219,7 @@ impl Directory {
     /// has come further than `before`, as far as is known.
     pub(crate) async fn catch_up(&self, before: &str) -> bool {
         let replica = &self.0.replica;
-        let Ok(Ok(newest)) = tokio::time::timeout(BEHIND, self.0.newest_csn()).await else { return false };
+        let Ok(Ok(newest)) = tokio::time::timeout(ASKED, self.0.newest_csn()).await else { return false };
         if !replica.in_sync() {
             // What is new is read first.
             replica.wait_in_sync(BEHIND).await;
