@@ -233,7 +233,7 @@ pub(crate) fn is_unsafe(text: &str) -> bool {
 fn text(value: &Value, kind: Text) -> Result<String, Vec<Message>> {
     let text = string(value).map_err(|m| vec![m])?;
     let text = match kind {
-        // No blanks: those that decision 9 refuses are not stripped.
+        // That would strip a line break, which decision 9 refuses.
         Text::Email(_) if !has_control(&text) => text.trim().to_owned(),
         Text::Any | Text::Safe(_) | Text::Email(_) | Text::Phone => text,
     };

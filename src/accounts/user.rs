@@ -170,11 +170,24 @@ pub(crate) struct UserChange {
     pub(crate) new_callback_key: bool,
     /// Change nothing ([`StoreError::Contended`](super::StoreError::Contended)) unless the password is still this one.
     pub(crate) while_password: Option<PasswordEpoch>,
+    /// The same unless the user is still called so.
+    pub(crate) while_named: Named,
 }
 
 impl UserChange {
-    /// What undoes the change, made to a user who was so `before`, as far as he is so `now` and but for that it bound him or
-    /// made him a member of groups. `None` where more is in it: what takes something away may be another call's change too.
+    /// What it changes of how the user is called, as he is now.
+    pub(crate) fn named(&self, user: &User) -> Named {
+        let of = |changed: &Option<String>, now: &str| changed.as_ref().map(|_| now.to_owned());
+        Named {
+            email: of(&self.email, &user.email),
+            first_name: of(&self.first_name, &user.first_name),
+            last_name: of(&self.last_name, &user.last_name),
+        }
+    }
+
+    /// What gives the user back what he was called `before` the change, as far as he is called `now` as that says. `None` where
+    /// that is not known to be what it replaced, or where it did more than this, a binding and memberships: what took something
+    /// away may be another call's change too.
     pub(crate) fn back(&self, before: &User, now: &User) -> Option<Self> {
         let Self { leaves_last, sets_groups, .. } = *self;
         let undone = Self {
@@ -185,17 +198,38 @@ impl UserChange {
             join: self.join.clone(),
             leaves_last,
             sets_groups,
+            while_named: self.named(before),
             ..Self::default()
         };
         let text = |changed: &Option<String>, now: &str, before: &str| {
             changed.as_ref().filter(|changed| **changed == *now).map(|_| before.to_owned())
         };
-        (*self == undone).then(|| Self {
-            email: text(&self.email, &now.email, &before.email),
-            first_name: text(&self.first_name, &now.first_name, &before.first_name),
-            last_name: text(&self.last_name, &now.last_name, &before.last_name),
-            ..Self::default()
+        (*self == undone).then(|| {
+            let mut back = Self {
+                email: text(&self.email, &now.email, &before.email),
+                first_name: text(&self.first_name, &now.first_name, &before.first_name),
+                last_name: text(&self.last_name, &now.last_name, &before.last_name),
+                ..Self::default()
+            };
+            back.while_named = back.named(now);
+            back
         })
+    }
+}
+
+/// How a user is called, as far as it is said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Named {
+    pub(crate) email: Option<String>,
+    pub(crate) first_name: Option<String>,
+    pub(crate) last_name: Option<String>,
+}
+
+impl Named {
+    /// Whether the user is called so.
+    pub(crate) fn is_of(&self, user: &User) -> bool {
+        let is = |name: &Option<String>, now: &str| name.as_ref().is_none_or(|name| *name == *now);
+        is(&self.email, &user.email) && is(&self.first_name, &user.first_name) && is(&self.last_name, &user.last_name)
     }
 }
 

@@ -4,8 +4,9 @@
 //! before it writes, and so does another one that it crosses, on another entry or by another daemon: both find nothing in
 //! the way. So each looks again after its write, in the directory. Whichever was written last sees both. What a change of the
 //! user did to bindings and memberships is undone then, and it is refused as if it had come last, if that was all of it; a
-//! group or a datacenter that takes him in ends the binding, as if that had come first. What goes away meanwhile went after
-//! the call, which has it as it was.
+//! group or a datacenter that takes him in ends the binding, as if that had come first. A binding that was ended for what is
+//! refused or undone is given back, unless anything is against it by then. What goes away meanwhile went after the call,
+//! which has it as it was.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 use super::{ApiError, Call, Noun};
 use crate::accounts::group_rules::unbinds;
-use crate::accounts::{Group, StoreError, User, user_rules};
-use crate::directory::{Directory, View};
+use crate::accounts::{EntryId, Group, StoreError, User, user_rules};
+use crate::directory::{Directory, Rebinding, View};
 use crate::name::{DcName, GroupName, UserName};
 
 /// The bindings of `members` that may not be in a group that is attached to these datacenters.
@@ -38,8 +39,9 @@ pub(super) async fn unbind(call: &Call, bindings: Vec<Binding>) -> Result<(), Ap
     Ok(())
 }
 
-/// The same before `write` makes them that: who manages the one datacenter must at no time manage somebody in another.
-/// Where it is refused they are bound as they were.
+/// Makes `write`, by which users become somebody elsewhere, once they are unbound: who manages the one datacenter must at no
+/// time manage somebody in another. Those whom it unbound are bound again where `write` is refused; where it is not known
+/// what came of it they are not.
 pub(super) async fn unbind_for<T>(
     call: &Call,
     bindings: Vec<Binding>,
@@ -49,65 +51,81 @@ pub(super) async fn unbind_for<T>(
     let mut unbound = Vec::new();
     let written = async {
         for (user, dc) in bindings {
-            let before = Before::new(&directory.read(), &user.name, dc.clone());
-            let was_bound = directory.unbind_user(&user, &dc).await;
-            if was_bound.map_err(|error| ApiError::store(&error, Noun::User))? {
-                unbound.push((user, before));
-            }
+            // What counts for nothing is not given back.
+            let before = Before::new(&directory.read(), &user).filter(|before| before.dc == dc);
+            let csn = directory.unbind_user(&user, &dc).await;
+            let csn = csn.map_err(|error| ApiError::store(&error, Noun::User))?;
+            unbound.extend(csn.zip(before).map(|(csn, before)| (user, csn, before)));
         }
         write.await
     };
     let written = written.await;
-    if written.is_err() {
-        for (user, before) in unbound {
-            if let Err(error) = bind_again(directory, &user, &before).await {
-                tracing::warn!(%error, "a user whom a refused call unbound is not bound again");
+    if written.as_ref().is_err_and(|error| error.status.is_client_error()) {
+        for (user, csn, before) in unbound {
+            if let Err(error) = bind_again(directory, &user, Rebinding::Since(&csn), &before).await {
+                let (user, dc) = (&user.name, &before.dc);
+                tracing::warn!(%user, %dc, %error, "a user whom a refused call unbound is not bound again, nor are others");
+                break;
             }
         }
     }
     written
 }
 
-/// Binds a user again, unless another call made him somebody elsewhere meanwhile: it found him unbound. What it does after
-/// this it will find itself.
-async fn bind_again(directory: &Directory, user: &User, before: &Before) -> Result<(), StoreError> {
-    if !may_be_bound(directory, user, before).await? {
-        return Ok(());
+/// Binds a user again as he was before, unless he is somebody elsewhere by now; whether he is bound so then.
+async fn bind_again(
+    directory: &Directory,
+    user: &User,
+    from: Rebinding<'_>,
+    before: &Before,
+) -> Result<bool, StoreError> {
+    if !before.may_return(directory, user).await? || !directory.rebind_user(user, from, &before.dc).await? {
+        return Ok(false);
     }
-    directory.rebind_user(user, None, &before.dc).await?;
-    if !may_be_bound(directory, user, before).await? {
+    // Whoever makes him somebody elsewhere after this finds him bound.
+    let stays = before.may_return(directory, user).await;
+    if !matches!(stays, Ok(true)) {
         directory.unbind_user(user, &before.dc).await?;
     }
-    Ok(())
+    stays
 }
 
-async fn may_be_bound(directory: &Directory, user: &User, before: &Before) -> Result<bool, StoreError> {
-    let Before { dc, owned } = before;
-    let (_, owns) = directory.look_at_what_names(&user.name).await?;
-    let is_owner_elsewhere = owns.iter().any(|one| one != dc && !owned.contains(one));
-    Ok(!is_owner_elsewhere && directory.has_datacenter(dc).await? && fits(directory, &user.name, dc).await?)
+/// The binding that a user had, and the datacenters that he owned then.
+pub(super) struct Before {
+    dc: DcName,
+    id: EntryId,
+    owned: HashSet<DcName>,
+}
+
+impl Before {
+    /// None where he is bound to nothing that there is.
+    pub(super) fn new(view: &View<'_>, user: &User) -> Option<Self> {
+        let dc = view.datacenter(user.dc_bound.as_ref()?)?;
+        let owned = view.datacenters_owned_by(&user.name).into_iter().map(|dc| dc.name.clone()).collect();
+        Some(Self { dc: dc.name.clone(), id: dc.id, owned })
+    }
+
+    /// Whether nothing is against the binding: the datacenter is there, none of his groups is attached to another one, and he
+    /// was made the owner of no other one since.
+    async fn may_return(&self, directory: &Directory, user: &User) -> Result<bool, StoreError> {
+        let (_, owns) = directory.look_at_what_names(&user.name).await?;
+        if owns.iter().any(|dc| *dc != self.dc && !self.owned.contains(dc)) {
+            return Ok(false);
+        }
+        let is_there = directory.look_at_datacenter(&self.dc).await?.is_some_and(|dc| dc.id == self.id);
+        Ok(is_there && fits(directory, &user.name, &self.dc).await?)
+    }
 }
 
 /// What a call did that is undone where it meets what is against it.
 #[derive(Default)]
 pub(super) struct Undo {
-    /// That the user is bound there, who was as the second says.
+    /// That the user is bound there.
     pub(super) bound: Option<DcName>,
+    /// The binding that this ended.
     pub(super) before: Option<Before>,
     /// That he is a member of these groups.
     pub(super) joined: Vec<GroupName>,
-}
-
-/// Where a user was bound, and the datacenters that he owned then.
-pub(super) struct Before {
-    dc: DcName,
-    owned: HashSet<DcName>,
-}
-
-impl Before {
-    pub(super) fn new(view: &View<'_>, user: &UserName, dc: DcName) -> Self {
-        Self { dc, owned: view.datacenters_owned_by(user).into_iter().map(|dc| dc.name.clone()).collect() }
-    }
 }
 
 /// How often it is looked whether another call undoes what it did, and how long apart: a binding, by who joined groups; that
@@ -152,24 +170,19 @@ pub(super) async fn settle_user(
             return Ok((now, None));
         }
     }
-    if let Some(bound) = &bound {
-        // Not the one by another call, which looks after that itself.
-        match &before {
-            Some(before) if directory.has_datacenter(&before.dc).await? => {
-                let is_bound = directory.rebind_user(&user, Some(bound), &before.dc).await?;
-                // Whoever deletes a datacenter unbinds those who are bound to it.
-                if !is_bound && !exists {
-                    bind_again(directory, &user, before).await?;
-                }
-            }
-            _ => {
-                directory.unbind_user(&user, bound).await?;
-            }
-        }
-    }
     if is_undone {
         for group in &joined {
             directory.expel(group, &user.name).await?;
+        }
+    }
+    if let Some(bound) = &bound {
+        let is_back = match &before {
+            Some(before) => bind_again(directory, &user, Rebinding::From(bound), before).await?,
+            None => false,
+        };
+        if !is_back {
+            // Not the one by another call, which looks after that itself.
+            directory.unbind_user(&user, bound).await?;
         }
     }
     // Where it is another group that does not fit, too.

@@ -16,7 +16,7 @@ use super::{ApiError, Call, DELETIONS, Noun, Reply, dc_members, subject};
 use crate::accounts::access::{self, Endpoint, Target};
 use crate::accounts::dc_rules::{self, Lookup, Update};
 use crate::accounts::{Addition, Datacenter, DatacenterChange, Group, MAIN_DC, NewDatacenter, StoreError};
-use crate::directory::{List, View, folded};
+use crate::directory::{List, View, folded, undoing};
 use crate::name::{DcName, GroupName, UserName};
 
 /// Why `main` is not deleted.
@@ -172,7 +172,7 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
             if let Some(before) = before {
                 let now = directory.look_at_datacenter(&dc.name).await.map_err(store)?;
                 let back = back(&change, &before, now.as_deref().unwrap_or(&dc));
-                directory.update_datacenter(&dc, back).await.map_err(store)?;
+                undoing(directory.update_datacenter(&dc, back)).await.map_err(store)?;
             }
             Err(no_owner(owner))
         };

@@ -223,14 +223,13 @@ async fn change(call: &Call) -> Result<Option<Arc<User>>, ApiError> {
     call.announce().await.map_err(store)?;
     let bound = change.dc_bound.clone().flatten();
     let undo = Undo {
-        before: planned
-            .dc_bound
-            .clone()
-            .filter(|before| bound.as_ref().is_some_and(|bound| bound != before))
-            .map(|before| Before::new(&call.app.directory.read(), &planned.name, before)),
+        before: bound.as_ref().and_then(|_| Before::new(&call.app.directory.read(), &planned)),
         bound,
         joined: change.join.iter().filter(|group| !is_in(&settled, group)).cloned().collect(),
     };
+    if undo.bound.is_some() {
+        change.while_named = change.named(&planned);
+    }
     let is_more = undo.bound.is_some() || change.sets_groups || change.super_admin == Some(true);
     let is_revoked = change.sets_groups && !change.leaves_last && {
         let view = call.app.directory.read();
@@ -251,9 +250,12 @@ async fn change(call: &Call) -> Result<Option<Arc<User>>, ApiError> {
         let (settled, refusal) = bindings::settle_user(call, user, undo).await.map_err(store)?;
         user = settled;
         if let Some(refusal) = refusal {
-            // Where other fields stay it is no refusal.
+            // Where more was changed, which stays, it is no refusal.
             let back = change.back(&planned, &user).ok_or_else(|| store(StoreError::Contended))?;
-            call.app.directory.update_user(&user, back).await.map_err(store)?;
+            call.app.directory.update_user(&user, back).await.map_err(|error| match error {
+                StoreError::NotUnique(_) => store(StoreError::Contended),
+                error => store(error),
+            })?;
             // What it met is as if that had come before, also where the directory alone knows it yet.
             plan_update(&call.afresh())?;
             return Err(refusal);

@@ -45,7 +45,7 @@ pub(crate) async fn with_assent<T>(
 }
 
 /// Runs `work`, which undoes what a call did: whoever lost his rights amid it is no reason to leave it half done.
-pub(super) async fn undoing<T>(work: impl Future<Output = T>) -> T {
+pub(crate) async fn undoing<T>(work: impl Future<Output = T>) -> T {
     let assent = Assent { ask: Box::new(|_| true), begun: Mutex::default() };
     ASSENT.scope(Arc::new(assent), work).await
 }

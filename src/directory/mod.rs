@@ -44,9 +44,10 @@ use replica::recheck::Rechecks;
 use replica::sync::Consumer;
 
 pub(crate) use announcements::{Announcement, List};
-pub(crate) use assent::{Taken, with_assent};
+pub(crate) use assent::{Taken, undoing, with_assent};
 pub(crate) use dn::folded;
 pub(crate) use replica::view::View;
+pub(crate) use writes::Rebinding;
 
 /// The directory. Cheap to clone.
 #[derive(Clone)]

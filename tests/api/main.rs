@@ -46,4 +46,6 @@ mod support;
 #[cfg(test)]
 mod unanswered;
 #[cfg(test)]
+mod undone;
+#[cfg(test)]
 mod world;

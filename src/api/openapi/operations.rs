@@ -13,7 +13,7 @@ use Success::{Bare, Created, Deleted, List, Objects, One};
 const STAFF: &str = "For SuperAdmins.";
 const ADMINS: &str = "For SuperAdmins, and for UserAdmins as far as they manage the objects.";
 const OWNER_TOO: &str = "For SuperAdmins, for UserAdmins who manage the user, and for the user.";
-const OWNER_OR_STAFF: &str = "For SuperAdmins and for the user, by a token; a call with an API key is answered 403.";
+const OWNER_BY_TOKEN: &str = "For SuperAdmins and for the user, by a token: an API key is refused.";
 const DC_ADMIN: &str = "For SuperAdmins, the datacenter's owner and members of its groups with the permission admin.";
 const ANY: &str = "For every user of the API.";
 
@@ -89,7 +89,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         pattern: "accounts/user/{user}/apikeys",
         id: "show_apikeys",
         summary: "Show API keys",
-        about: OWNER_OR_STAFF,
+        about: OWNER_BY_TOKEN,
         success: One("ApiKeys"),
         refusals: USER,
         ..BASE
@@ -98,7 +98,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         pattern: "accounts/user/{user}/apikeys",
         method: Method::PUT,
         id: "update_apikeys",
-        about: OWNER_OR_STAFF,
+        about: OWNER_BY_TOKEN,
         body: Some("ApiKeysUpdate"),
         success: One("ApiKeys"),
         refusals: USER,

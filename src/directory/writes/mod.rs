@@ -12,6 +12,8 @@ mod ssh_keys;
 mod user_change;
 mod users;
 
+pub(crate) use users::Rebinding;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -6,6 +6,7 @@ use super::super::decode::UserFacts;
 use super::super::filter::Filter;
 use super::super::schema;
 use crate::accounts::group_rules::unbinds;
+use crate::accounts::user::Named;
 use crate::accounts::{Group, User, UserChange};
 
 /// Whether it takes anything but groups from the user, or from whoever knows his password or his key by now.
@@ -22,6 +23,7 @@ pub(super) fn takes(change: &UserChange, user: &User) -> bool {
 /// others' rights to the user, so that no password of theirs comes between.
 pub(super) fn before_leaving(change: &mut UserChange) -> UserChange {
     let mut first = UserChange { email: change.email.take(), ..UserChange::default() };
+    first.while_named.email = change.while_named.email.take();
     if change.password_hash.is_some() {
         first.password_hash = change.password_hash.take();
         first.while_password = change.while_password.take();
@@ -34,7 +36,7 @@ pub(super) fn before_leaving(change: &mut UserChange) -> UserChange {
 }
 
 /// What must still be as it was seen `now`: all of the entry for a password, for its locks and since whoever sets it may
-/// be let no more, and for a key that replaces the one of the call; that there is no lock, which who activates him takes
+/// be let no more, for a key that replaces the one of the call, and where it depends on how he is called; that there is no lock, which who activates him takes
 /// away; the name that is not changed, for `cn` is of both; that he whom it binds is no SuperAdmin.
 pub(super) fn is_still<'a>(
     change: &UserChange,
@@ -49,7 +51,9 @@ pub(super) fn is_still<'a>(
         _ => None,
     };
     let sets_password = change.password_hash.is_some() || change.while_password.is_some();
-    let depends_on_all = sets_password || change.key_last || other.is_some_and(|(_, name)| name.trim().is_empty());
+    let is_named = change.while_named != Named::default();
+    let depends_on_all =
+        sets_password || change.key_last || is_named || other.is_some_and(|(_, name)| name.trim().is_empty());
     let all = (!csn.is_empty()).then_some(Filter::Equal(schema::ENTRY_CSN, csn));
     let states = match all {
         Some(all) if depends_on_all => [Some(all), None],
@@ -66,25 +70,21 @@ pub(super) fn is_still<'a>(
 }
 
 /// What must still be true of the binding, which is to `now`: that it is none where the change makes a SuperAdmin of him; the
-/// same where it makes him a member of what is attached somewhere, or lets him in, which who manages him may do.
+/// same where it binds him, since that may be undone, makes him a member of what is attached somewhere, or lets him in, which
+/// who manages him may do.
 pub(super) fn still_bound<'a>(
     change: &UserChange,
     joined: &[Arc<Group>],
     user: &User,
     now: Option<&'a str>,
 ) -> Option<Filter<'a>> {
-    let joins = change.dc_bound != Some(None) && joined.iter().any(|group| !group.datacenters.is_empty());
+    let binds = matches!(change.dc_bound, Some(Some(_)));
+    let joins = change.dc_bound.is_none() && joined.iter().any(|group| !group.datacenters.is_empty());
     let lets_in = change.is_active == Some(true) || change.api_access == Some(true);
-    (joins || lets_in || must_not_be(change, user).0).then(|| match now {
+    (binds || joins || lets_in || must_not_be(change, user).0).then(|| match now {
         Some(dn) => Filter::Equal(schema::DC_BOUND, dn),
         None => not(Filter::Present(schema::DC_BOUND)),
     })
-}
-
-/// What must be true of one who is bound again: that he is no SuperAdmin by now, and if he was `unbound`, nowhere bound.
-pub(super) fn may_be_bound<'a>(unbound: bool) -> impl Iterator<Item = Filter<'a>> {
-    let nowhere = unbound.then_some(Filter::Present(schema::DC_BOUND));
-    [Filter::Equal(schema::SUPER_ADMIN, "TRUE")].into_iter().chain(nowhere).map(not)
 }
 
 fn not(filter: Filter<'_>) -> Filter<'_> {
@@ -99,16 +99,17 @@ fn must_not_be(change: &UserChange, user: &User) -> (bool, bool) {
     (promotes, binds)
 }
 
-/// Whether he is that `now`, or bound by now to another datacenter than the groups that he joins are attached to; or at all
-/// otherwise than he was, if the change binds him too: it is undone to what he was.
+/// Whether he is that `now`, or bound by now to another datacenter than the groups that he joins are attached to; or not as
+/// he was in what the change does and may be undone: bound, or called.
 pub(super) fn crosses(change: &UserChange, joined: &[Arc<Group>], user: &User, now: &User) -> bool {
     let (bound, super_admin) = must_not_be(change, user);
-    let elsewhere = || match change.dc_bound {
+    let is_against = || match change.dc_bound {
         None => joined.iter().any(|group| unbinds(&group.datacenters, now.dc_bound.as_ref())),
-        Some(Some(_)) => joined.iter().any(|group| !group.datacenters.is_empty()),
+        Some(Some(_)) => true,
         Some(None) => false,
     };
     (bound && now.dc_bound.is_some())
         || (super_admin && now.super_admin)
-        || (now.dc_bound != user.dc_bound && elsewhere())
+        || (now.dc_bound != user.dc_bound && is_against())
+        || !change.while_named.is_of(now)
 }

@@ -18,11 +18,18 @@ use super::super::dn::is_packed;
 use super::super::filter::Filter;
 use super::super::replica::departures::Reference;
 use super::super::{Directory, Inner, schema};
-use super::user_change::{before_leaving, crosses, is_still, may_be_bound, still_bound, takes};
-use super::{Rounds, USER, attribute, boolean, bytes, gone_is_done, is_entry_with, unique};
+use super::user_change::{before_leaving, crosses, is_still, still_bound, takes};
+use super::{Rounds, USER, attribute, boolean, bytes, gone_is_done, is_entry, is_entry_with, unique};
 
 /// How long it is waited for that a call which crosses this one is undone.
 const UNDONE: Duration = Duration::from_millis(200);
+
+/// What a user is to be who is bound again: as the change left him that unbound him, which gave his entry this CSN, or bound
+/// there.
+pub(crate) enum Rebinding<'a> {
+    Since(&'a str),
+    From(&'a DcName),
+}
 
 impl Directory {
     /// Adds the user's entry with a new number and new keys, then the memberships. `mark` is the request's, by which it is
@@ -191,42 +198,53 @@ impl Directory {
         }
     }
 
-    /// Ends the user's binding to this datacenter; whether he had it. One who is gone, or was bound to another one meanwhile,
-    /// is left alone.
-    pub(crate) async fn unbind_user(&self, user: &User, dc: &DcName) -> Result<bool, StoreError> {
+    /// Ends the user's binding to this datacenter; the CSN of his entry since, if he had it and the server says that. One who
+    /// is gone, or was bound to another one meanwhile, is left alone.
+    pub(crate) async fn unbind_user(&self, user: &User, dc: &DcName) -> Result<Option<String>, StoreError> {
         let inner = &*self.0;
         let tree = &inner.decoder.tree;
-        let dn = tree.user(&user.name);
+        let (dn, identity) = (tree.user(&user.name), user.id.to_string());
         let change = match dc.as_str() {
             NOWHERE => Change::set(schema::DC_BOUND, None),
             _ => Change::Delete(schema::DC_BOUND, vec![tree.datacenter(dc).into_bytes()]),
         };
-        match inner.modify_entry(user.id, &dn, USER, &[change]).await {
-            Ok(()) => Ok(true),
-            Err(OpError::ValueState) => inner.look_at(&dn).await.map(|_| false),
-            Err(error) => gone_is_done(Err(error.into())).map(|()| false),
+        let changes = [change];
+        match inner.client.modify(&dn, &changes, Some(&is_entry(&identity, USER))).await {
+            Ok(raw) => {
+                let csn = raw.as_ref().and_then(|raw| raw.texts("entrycsn").next()).map(str::to_owned);
+                inner.take_in(&dn, raw, &changes).await.map(|_| csn)
+            }
+            Err(OpError::AssertionFailed | OpError::ValueState) => inner.look_at(&dn).await.map(|_| None),
+            Err(error) => gone_is_done(inner.told(user.id, Err(error.into()))).map(|()| None),
         }
     }
 
-    /// Binds the user to `before` again, where a call that is undone ended that, or bound him to `dc`; whether it does. What
-    /// another call did meanwhile is left alone.
+    /// Binds the user to `before` again, which a call ended that is undone; whether it does. What another call did meanwhile is
+    /// left alone.
     pub(crate) async fn rebind_user(
         &self,
         user: &User,
-        dc: Option<&DcName>,
+        from: Rebinding<'_>,
         before: &DcName,
     ) -> Result<bool, StoreError> {
         let inner = &*self.0;
         let tree = &inner.decoder.tree;
-        let (dn, value) = (tree.user(&user.name), |dc| vec![tree.datacenter(dc).into_bytes()]);
-        let bound = dc.map(|dc| Change::Delete(schema::DC_BOUND, value(dc)));
-        let back: Vec<Change> = bound.into_iter().chain([Change::Add(schema::DC_BOUND, value(before))]).collect();
-        let identity = user.id.to_string();
-        let assertion = is_entry_with(&identity, USER, may_be_bound(dc.is_none()));
+        let (dn, identity) = (tree.user(&user.name), user.id.to_string());
+        let value = |dc| vec![tree.datacenter(dc).into_bytes()];
+        let mut back = vec![Change::Add(schema::DC_BOUND, value(before))];
+        let unchanged = match from {
+            Rebinding::Since(csn) => Filter::Equal(schema::ENTRY_CSN, csn),
+            Rebinding::From(dc) => {
+                back.insert(0, Change::Delete(schema::DC_BOUND, value(dc)));
+                // A SuperAdmin is bound to nothing.
+                Filter::Not(Box::new(Filter::Equal(schema::SUPER_ADMIN, "TRUE")))
+            }
+        };
+        let assertion = is_entry_with(&identity, USER, [unchanged]);
         match undoing(inner.client.modify(&dn, &back, Some(&assertion))).await {
             Ok(raw) => inner.take_in(&dn, raw, &back).await.map(|_| true),
             Err(OpError::AssertionFailed | OpError::ValueState) => inner.look_at(&dn).await.map(|_| false),
-            Err(error) => gone_is_done(Err(error.into())).map(|()| false),
+            Err(error) => gone_is_done(inner.told(user.id, Err(error.into()))).map(|()| false),
         }
     }
 
