@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::pair::{BASE, Pair, bind, dc, group, user};
+use crate::pair::{BASE, DCS, Pair, bind, dc, group, user};
 use crate::support::{Request, eventually_true};
 
 /// What others do between the moment when a call unbinds somebody and its refusal.
@@ -58,11 +58,28 @@ fn who_was_unbound_by_a_refused_call_is_bound_again_unless_anything_is_against_i
         };
         pair.proxy.before(Request::GroupChange, call, act).result(400);
         let bound = pair.stored(&format!("(uid={name})"), "usherDcBound");
-        let before = format!("cn={home},ou=datacenters,{BASE}");
+        let before = format!("cn={home},{DCS}");
         assert_eq!(bound, if meanwhile == Nothing { vec![before] } else { vec![] }, "{meanwhile:?}");
         for api in [fresh, stale] {
             let shown = || api.get(&user(&name)).result(200)["dc_bound"] == (meanwhile == Nothing);
             eventually_true(Duration::from_secs(5), "both daemons show it", shown);
         }
+    }
+}
+
+#[test]
+fn an_attachment_that_is_refused_since_its_group_or_datacenter_went_leaves_the_members_bound() {
+    let pair = Pair::new();
+    for gone in ["group", "datacenter"] {
+        let [name, group, dc] = ["who", "group", "dc"].map(|what| format!("{what}-{gone}"));
+        let path = if gone == "group" { self::group(&group) } else { self::dc(&dc) };
+        pair.group(&group, json!({"dc_bound": false}));
+        pair.datacenter(&dc);
+        pair.user(&name, json!({"dc_bound": true, "dc": "dc3", "groups": [group]}));
+        pair.catch_up();
+        let attach = || pair.stale.post(&format!("/dc/{dc}/group/{group}/"), &json!({}));
+        let delete = || drop(pair.fresh.delete(&path).result(200));
+        pair.proxy.before(Request::GroupChange, attach, delete).result(404);
+        assert_eq!(pair.stored(&format!("(uid={name})"), "usherDcBound"), [format!("cn=dc3,{DCS}")], "{gone}");
     }
 }
