@@ -79,7 +79,11 @@ async fn bind_again(
     from: Rebinding<'_>,
     before: &Before,
 ) -> Result<bool, StoreError> {
-    if !before.may_return(directory, user).await? || !directory.rebind_user(user, from, &before.dc).await? {
+    let is_unbound = matches!(from, Rebinding::Since(_));
+    if is_unbound && !before.may_return(directory, user).await? {
+        return Ok(false);
+    }
+    if !directory.rebind_user(user, from, &before.dc).await? {
         return Ok(false);
     }
     // Whoever makes him somebody elsewhere after this finds him bound.
@@ -180,9 +184,11 @@ pub(super) async fn settle_user(
             Some(before) => bind_again(directory, &user, Rebinding::From(bound), before).await?,
             None => false,
         };
-        if !is_back {
-            // Not the one by another call, which looks after that itself.
-            directory.unbind_user(&user, bound).await?;
+        // Not the one by another call, which looks after that itself.
+        let is_over = !is_back && directory.unbind_user(&user, bound).await?.is_none();
+        if is_over && !exists && joined.is_empty() {
+            // Whoever deleted the datacenter has unbound him, after this call.
+            return Ok((user, None));
         }
     }
     // Where it is another group that does not fit, too.
