@@ -180,9 +180,15 @@ pub(super) fn update(call: &Call) -> Pending<'_> {
         for name in &leave {
             detach(call, name, &dc).await?;
         }
-        // Those that are attached already too: a call that was cut short may have left something to do.
         for name in plan.update.groups.iter().flatten() {
-            attach(call, name, &dc).await?;
+            let is_settled = settled.contains(&Addition::Attachment(name.clone(), dc.name.clone()));
+            let is_attached = |group: &&Arc<Group>| is_settled && group.datacenters.contains(&dc.name);
+            let attached = directory.read().group(name).filter(is_attached).cloned();
+            match attached {
+                // Not anew, as another call may detach it. One that was cut short may have left something to do.
+                Some(group) => bindings::settle_attached(call, &group).await?,
+                None => attach(call, name, &dc).await?,
+            }
         }
         Ok(shown(call, &dc, false))
     })
