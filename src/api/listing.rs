@@ -120,6 +120,8 @@ impl Paging {
             (None, _) => 0,
             (Some(after), Some(descending)) => {
                 let beyond = if descending { Ordering::Less } else { Ordering::Greater };
+                // As it is spelt, if there is such an object.
+                let after = find(after).map_or(&**after, |last| last.name());
                 items.partition_point(|item| item.name().cmp(after) != beyond)
             }
             (Some(after), None) => {
@@ -244,7 +246,9 @@ mod tests {
     fn names(query: &str) -> Result<String, ApiError> {
         let users = users();
         let paging = Paging::parse(&Params::from_query(Some(query)), &["username", "created"])?;
-        let page = paging.page(users.iter().collect(), |name| users.iter().find(|u| u.name.as_str() == name))?;
+        let page = paging.page(users.iter().collect(), |name| {
+            users.iter().find(|user| user.name.as_str().eq_ignore_ascii_case(name))
+        })?;
         Ok(page.into_iter().map(|user| user.name.as_str()).collect::<Vec<_>>().join(" "))
     }
 
@@ -298,6 +302,7 @@ mod tests {
     #[test]
     fn a_cursor_that_is_gone_still_works_where_its_name_says_enough() {
         assert_eq!(names("after=az").unwrap(), "bob carl");
+        assert_eq!(names("after=BOB").unwrap(), "carl");
         assert_eq!(names("after=az&order_by=-username").unwrap(), "anna Zed");
         assert!(format!("{:?}", names("after=az&order_by=created").unwrap_err()).contains("400"));
     }

@@ -91,7 +91,7 @@ pub(crate) enum OptionsError {
     /// sshd takes this option only once.
     Duplicate(&'static str),
     /// The option's value is not what it should be; or there is none, or one where none belongs.
-    Invalid(&'static str),
+    Invalid(String),
     /// The list is empty between two commas, at an end, or badly quoted.
     Syntax,
     TooLong,
@@ -235,19 +235,20 @@ impl Entry {
             "" => OptionsError::Syntax,
             _ => OptionsError::Unknown(word.chars().take(40).collect()),
         })?;
-        let (keyword, kind) = KNOWN[usize::from(known)];
+        let (_, kind) = KNOWN[usize::from(known)];
+        let entry = |value| Self { known, negated, value };
         let is_word = matches!(kind, Kind::Flag | Kind::Switch);
         if is_word == has_value {
-            return Err(OptionsError::Invalid(keyword));
+            return Err(OptionsError::Invalid(entry(None).name()));
         }
         if is_word {
-            return Ok((Self { known, negated, value: None }, rest));
+            return Ok((entry(None), rest));
         }
         let (value, rest) = dequote(&rest[1..]).ok_or(OptionsError::Syntax)?;
         if value.contains(char::is_control) || !is_valid(kind, &value) {
-            return Err(OptionsError::Invalid(keyword));
+            return Err(OptionsError::Invalid(entry(None).name()));
         }
-        Ok((Self { known, negated, value: Some(value.into()) }, rest))
+        Ok((entry(Some(value.into())), rest))
     }
 
     fn keyword(&self) -> &'static str {
