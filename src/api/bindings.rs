@@ -79,11 +79,7 @@ async fn bind_again(
     from: Rebinding<'_>,
     before: &Before,
 ) -> Result<bool, StoreError> {
-    let is_unbound = matches!(from, Rebinding::Since(_));
-    if is_unbound && !before.may_return(directory, user).await? {
-        return Ok(false);
-    }
-    if !directory.rebind_user(user, from, &before.dc).await? {
+    if !before.may_return(directory, user).await? || !directory.rebind_user(user, from, &before.dc).await? {
         return Ok(false);
     }
     // Whoever makes him somebody elsewhere after this finds him bound.
@@ -187,7 +183,7 @@ pub(super) async fn settle_user(
         // Not the one by another call, which looks after that itself.
         let is_over = !is_back && directory.unbind_user(&user, bound).await?.is_none();
         if is_over && !exists && joined.is_empty() {
-            // Whoever deleted the datacenter has unbound him, after this call.
+            // He is unbound as by whoever deleted the datacenter: after this call.
             return Ok((user, None));
         }
     }

@@ -95,8 +95,8 @@ impl Paging {
         Ok(Self { order, limit, after: text("after").map(str::to_owned) })
     }
 
-    /// The page of `items`, which come by the bytes of their names. `find` looks an item up by its exact name, whether
-    /// it is in the list or not, and even if it was deleted lately.
+    /// The page of `items`, which come by the bytes of their names. `find` looks an item up by a name as it was
+    /// given, whether it is in the list or not, and even if it was deleted lately.
     ///
     /// # Errors
     /// 400 where `after` names nothing and the order needs more of it than its name.

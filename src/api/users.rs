@@ -15,6 +15,7 @@ use super::{ApiError, Call, DELETIONS, Noun, Params, Reply, hashing, subject};
 use crate::accounts::access::{Endpoint, Target};
 use crate::accounts::error::UniqueField;
 use crate::accounts::input::boolean;
+use crate::accounts::secrets::random;
 use crate::accounts::user::PasswordEpoch;
 use crate::accounts::user_rules::{self, Creation, Lookup, Update, Updating, is_reserved};
 use crate::accounts::{Addition, FIRST_ADMIN, StoreError, User, UserChange};
@@ -24,8 +25,9 @@ use crate::name::{DcName, GroupName, UserName};
 /// The fields that users can be sorted by.
 pub(super) const ORDER: &[&str] = &["username", "created"];
 
-/// How long a change is made anew that crossed another one of the same user.
-const CROSSED: Duration = Duration::from_secs(1);
+/// How long a change is made anew that crossed others of the same user, and the longest pause before that.
+const CROSSED: Duration = Duration::from_secs(5);
+const CROSSED_PAUSE: Duration = Duration::from_millis(40);
 
 /// How often it is looked whether one whose groups were replaced is in others again.
 const LOOKS: usize = 8;
@@ -191,14 +193,17 @@ async fn identity_taken(call: &Call, name: &UserName, email: &str) -> ApiError {
 /// PUT.
 pub(super) fn update(call: &Call) -> Pending<'_> {
     Box::pin(async move {
-        let begin = Instant::now();
+        let mut begin = None;
         let user = loop {
-            match change(call).await? {
-                Some(user) => break user,
-                // What it crossed may come again, but not for long.
-                None if begin.elapsed() < CROSSED => {}
-                None => return Err(ApiError::store(&StoreError::Contended, Noun::User)),
+            if let Some(user) = change(call).await? {
+                break user;
             }
+            // What it crossed may come again, but not for long.
+            if begin.get_or_insert_with(Instant::now).elapsed() > CROSSED {
+                return Err(ApiError::store(&StoreError::Contended, Noun::User));
+            }
+            let [spread] = random::<1>();
+            tokio::time::sleep(CROSSED_PAUSE * u32::from(spread) / 255).await;
         };
         let view = call.app.directory.read();
         Ok(Reply::ok(&UserObject::new(&view, &user, false, call.now)).owned_by(user.number))
@@ -221,7 +226,8 @@ async fn change(call: &Call) -> Result<Option<Arc<User>>, ApiError> {
     }
     let store = |error: StoreError| ApiError::store(&error, Noun::User);
     call.announce().await.map_err(store)?;
-    let bound = change.dc_bound.clone().flatten();
+    // One who is bound there is not bound by this call: it must find him so.
+    let bound = change.dc_bound.clone().flatten().filter(|bound| planned.dc_bound.as_ref() != Some(bound));
     let undo = Undo {
         before: bound.as_ref().and_then(|_| Before::new(&call.app.directory.read(), &planned)),
         bound,

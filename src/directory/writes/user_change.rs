@@ -35,9 +35,10 @@ pub(super) fn before_leaving(change: &mut UserChange) -> UserChange {
     first
 }
 
-/// What must still be as it was seen `now`: all of the entry for a password, for its locks and since whoever sets it may
-/// be let no more, for a key that replaces the one of the call, and where it depends on how he is called; that there is no lock, which who activates him takes
-/// away; the name that is not changed, for `cn` is of both; that he whom it binds is no SuperAdmin.
+/// What must still be as it was seen `now`. All of the entry: for a password, for its locks and since whoever sets it may be
+/// let no more; for a key that replaces the one of the call; where it depends on how the user is called. Else: that there is no
+/// lock, which who activates him takes away; the name that is not changed, for `cn` is of both. That he whom it binds is no
+/// SuperAdmin.
 pub(super) fn is_still<'a>(
     change: &UserChange,
     user: &User,

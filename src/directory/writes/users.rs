@@ -182,14 +182,15 @@ impl Directory {
         all_joined
     }
 
-    /// The change of the entry of one who has joined the groups. Where it crosses another call's, that looks as well at what it
-    /// meets, and may be undone.
+    /// The change of the entry of one who has joined the groups. Where it crosses another call's that bound him, that looks as
+    /// well at what it meets, and may be undone.
     async fn change_joined(&self, user: &User, change: &UserChange) -> Result<(), StoreError> {
         let inner = &*self.0;
         let begin = Instant::now();
+        let may_be_undone = change.dc_bound.is_none() && !change.join.is_empty();
         loop {
             match inner.change_user(self, user, change).await {
-                Err(StoreError::Contended) if !change.join.is_empty() && begin.elapsed() < UNDONE => {
+                Err(StoreError::Contended) if may_be_undone && begin.elapsed() < UNDONE => {
                     tokio::time::sleep(UNDONE / 20).await;
                     inner.reread(&inner.decoder.tree.user(&user.name)).await?;
                 }
