@@ -264,8 +264,9 @@ pub(super) async fn settle_members(
 /// After the group was attached: its members who are bound to another datacenter are so no more.
 pub(super) async fn settle_attached(call: &Call, group: &Group) -> Result<(), ApiError> {
     let directory = &call.app.directory;
-    let looked = directory.look_at_users(&group.members).await;
-    looked.map_err(|error| ApiError::store(&error, Noun::User))?;
-    let elsewhere = bound_elsewhere(&directory.read(), &group.members, &group.datacenters);
+    let store = |error: StoreError| ApiError::store(&error, Noun::User);
+    let members = directory.members(group).await.map_err(store)?;
+    directory.look_at_users(&members).await.map_err(store)?;
+    let elsewhere = bound_elsewhere(&directory.read(), &members, &group.datacenters);
     unbind(call, elsewhere).await
 }

@@ -57,17 +57,24 @@ impl Directory {
         if !self.read().may_be_attached(group) {
             return Ok(group.datacenters.clone());
         }
-        let Inner { client, decoder, .. } = &*self.0;
-        let stored = client.read(&decoder.tree.group(&group.name), schema::REPLICATED).await?;
-        let stored = stored.and_then(|raw| decoder.decode(&raw, None)).map(|decoded| decoded.item);
         let mut attachments = group.datacenters.clone();
-        let Some(Item::Group(stored)) = stored else { return Ok(attachments) };
+        let Some(stored) = self.0.stored_group(group).await? else { return Ok(attachments) };
         for dc in stored.datacenters {
             if !attachments.contains(&dc) && self.has_datacenter(&dc).await? {
                 attachments.push(dc);
             }
         }
         Ok(attachments)
+    }
+
+    /// The members of the group, with those for whom that is in doubt, since earlier ones of their names went, as the directory
+    /// has them.
+    pub(crate) async fn members(&self, group: &Group) -> Result<Vec<UserName>, StoreError> {
+        if !self.read().may_have_more_members(group) {
+            return Ok(group.members.clone());
+        }
+        let stored = self.0.stored_group(group).await?;
+        Ok(stored.map_or_else(|| group.members.clone(), |stored| stored.members))
     }
 
     /// Whether the group is attached to the datacenter, as the directory has it.
@@ -173,6 +180,13 @@ impl Inner {
     pub(super) async fn look_at(&self, dn: &str) -> Result<Option<EntryId>, StoreError> {
         let found = self.client.read(dn, schema::REPLICATED).await?;
         Ok(self.take_found(found.as_slice()).first().copied())
+    }
+
+    /// The group as the directory has it, with all that it names.
+    async fn stored_group(&self, group: &Group) -> Result<Option<Group>, StoreError> {
+        let stored = self.client.read(&self.decoder.tree.group(&group.name), schema::REPLICATED).await?;
+        let stored = stored.and_then(|raw| self.decoder.decode(&raw, None)).filter(|stored| stored.id == group.id);
+        Ok(stored.and_then(|stored| if let Item::Group(group) = stored.item { Some(group) } else { None }))
     }
 
     /// Reads the entries for which the filter is true into the replica, as far as it holds such entries; their identities.

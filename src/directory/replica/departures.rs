@@ -172,6 +172,14 @@ impl Departures {
         })
     }
 
+    /// Whether the entry may still name any user in the directory although that does not count.
+    pub(super) fn has_users(&self, id: EntryId) -> bool {
+        let is_away = |(reference, departure): (&Reference, &Departure)| {
+            matches!(reference, Reference::User(_)) && departure.state != State::Back
+        };
+        self.of.get(&id).into_iter().flatten().any(is_away)
+    }
+
     /// Whether the clean-up may still come to something that the entry names.
     pub(super) fn is_open(&self, id: EntryId) -> bool {
         self.of.contains_key(&id)

@@ -355,6 +355,11 @@ impl Tables {
         self.departures.datacenters(id)
     }
 
+    /// As [`Departures::has_users`].
+    pub(super) fn has_users_away(&self, id: EntryId) -> bool {
+        self.departures.has_users(id)
+    }
+
     /// The user of this name is gone: his memberships and what he owns end now, whenever the directory cleans up, which
     /// it does unseen.
     fn depart(&mut self, name: &UserName, named_again: bool) {

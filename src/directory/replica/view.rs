@@ -163,6 +163,11 @@ impl View<'_> {
         self.0.datacenters_away(group.id).any(|dc| self.datacenter(dc).is_some())
     }
 
+    /// Whether the directory may have members of the group who do not count, or not yet: earlier ones of their names went.
+    pub(crate) fn may_have_more_members(&self, group: &Group) -> bool {
+        self.0.has_users_away(group.id)
+    }
+
     /// The datacenters that the user may be bound to in the directory: his own, and earlier ones of their names.
     pub(crate) fn bindings<'u>(&'u self, user: &'u User) -> impl Iterator<Item = &'u DcName> {
         user.dc_bound.iter().chain(self.0.datacenters_away(user.id))
